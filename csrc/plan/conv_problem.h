@@ -1,5 +1,5 @@
 // One masked convolution as plain data: no torch, no CUDA. The bindings fill it in; the CPU engine, the
-// planner, the CUDA kernels and their emulation read it. Names follow maskconv_ext/reference.py.
+// planner, the CUDA kernels (constexpr members: --expt-relaxed-constexpr) and their emulation read it. Names follow maskconv_ext/reference.py.
 #pragma once
 
 #include <cstdint>
@@ -43,17 +43,17 @@ struct ConvProblem {
   double fill = 0.0;       // written where valid(q) is false ...
   bool fill_with_bias = false;  // ... unless this is set: then the bias of the filter
 
-  int32_t channels_per_group() const { return channels / groups; }
-  int32_t filters_per_group() const { return filters / groups; }
-  int32_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
-  int64_t input_positions() const { return int64_t{input[0]} * input[1] * input[2]; }
-  int64_t output_positions() const { return int64_t{output[0]} * output[1] * output[2]; }
-  int64_t rows() const { return batch * output_positions(); }
+  constexpr int32_t channels_per_group() const { return channels / groups; }
+  constexpr int32_t filters_per_group() const { return filters / groups; }
+  constexpr int32_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
+  constexpr int64_t input_positions() const { return int64_t{input[0]} * input[1] * input[2]; }
+  constexpr int64_t output_positions() const { return int64_t{output[0]} * output[1] * output[2]; }
+  constexpr int64_t rows() const { return batch * output_positions(); }
 
   // The window sum and the output mask have as many images as the mask: one without a mask.
-  int64_t window_batch() const { return mask_batch > 1 ? mask_batch : 1; }
+  constexpr int64_t window_batch() const { return mask_batch > 1 ? mask_batch : 1; }
   // Tap at the window's centre, per axis; of an even window the one before the middle.
-  int32_t center(int axis) const { return (kernel[axis] - 1) / 2; }
+  constexpr int32_t center(int axis) const { return (kernel[axis] - 1) / 2; }
 };
 
 }  // namespace maskconv
