@@ -1,0 +1,222 @@
+"""Checks of a public call: every error names the argument, what it got and what it needs.
+
+Nothing is computed before all checks have passed. The result, a `Call`, is what the engines work from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+
+from .geometry import Geometry, parse_geometry, parse_padding_modes
+
+NORMALIZATIONS = ("ratio", "mean", "weight", "sqrt", "none")
+MASK_UPDATES = ("any", "all", "center", "fraction", "confidence")
+INPUT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+HARD_MASK_DTYPES = (torch.bool, torch.uint8)
+AXIS_NAMES = {1: "L", 2: "H, W", 3: "D, H, W"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a call asks for, apart from its tensors."""
+
+    geometry: Geometry
+    groups: int
+    mask_channels: tuple[int, ...]  # input channels covered by each mask channel; (C,) for a shared mask
+    normalization: str
+    mask_update: str  # one of MASK_UPDATES, or "threshold"
+    threshold: float  # of "threshold" only
+    fill: float | None  # None: the bias
+    pad_is_valid: bool
+
+    @property
+    def shared_mask(self) -> bool:
+        return len(self.mask_channels) == 1
+
+    @property
+    def window_channels(self) -> int:
+        """Channels of the window sum: 1 where one sum serves all outputs, else one a group."""
+        return 1 if self.shared_mask else self.groups
+
+    @property
+    def window_size(self) -> int:
+        """W: taps, times the channels of a group where channels have masks of their own."""
+        channels = 1 if self.shared_mask else sum(self.mask_channels) // self.groups
+        return self.geometry.taps * channels
+
+    @property
+    def needs_weight_sum(self) -> bool:
+        """Whether sum w·m, a normaliser for each filter, takes part."""
+        return self.normalization == "weight" or self.mask_update == "confidence"
+
+
+def is_soft(mask: torch.Tensor | None) -> bool:
+    """Whether the mask's values multiply, instead of merely selecting."""
+    return mask is not None and mask.dtype not in HARD_MASK_DTYPES
+
+
+def check_call(
+    op: str,
+    rank: int,
+    input: torch.Tensor,
+    mask: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    normalization: Any,
+    mask_update: Any,
+    fill: Any,
+    pad_is_valid: Any,
+    padding_mode: Any,
+    mask_channels: Any,
+) -> tuple[Options, tuple[str, ...]]:
+    """The call's options and its padding modes, one an axis; raises TypeError or ValueError."""
+    _check_tensors(op, rank, input, mask, weight, bias)
+    channels, filters = input.shape[1], weight.shape[0]
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"{op}: groups: got {groups!r}, needs an int >= 1")
+    if channels % groups or filters % groups:
+        raise ValueError(
+            f"{op}: groups: got {groups}, needs a divisor of the {channels} channels of input and of the {filters} "
+            f"filters of weight"
+        )
+    if weight.shape[1] * groups != channels:
+        raise ValueError(
+            f"{op}: weight: got shape {_shape(weight)}, needs {channels // groups} in dimension 1 ({channels} channels "
+            f"of input in {groups} group{'s' if groups > 1 else ''})"
+        )
+    size = tuple(input.shape[2:])
+    geometry = parse_geometry(op, tuple(weight.shape[2:]), size, stride, padding, dilation)
+    modes = parse_padding_modes(op, padding_mode, geometry.padding, size)
+    parts = _check_mask(op, input, mask, mask_channels)
+    _check_choice(op, "normalization", normalization, NORMALIZATIONS)
+    rule, threshold = _parse_mask_update(op, mask_update)
+    if not isinstance(pad_is_valid, bool):
+        raise TypeError(f"{op}: pad_is_valid: got {pad_is_valid!r}, needs True or False")
+    options = Options(
+        geometry, groups, parts, normalization, rule, threshold, _parse_fill(op, fill), pad_is_valid
+    )
+    return options, modes
+
+
+def check_soft_values(op: str, mask: torch.Tensor | None) -> None:
+    """The opt-in check of a soft mask's values; it reads the mask once and waits for the device."""
+    if mask is None or not is_soft(mask) or mask.numel() == 0:
+        return
+    low, high = (value.item() for value in mask.detach().aminmax())
+    if not (low >= 0.0 and high <= 1.0):
+        raise ValueError(f"{op}: mask: got values from {low:g} to {high:g}, needs a float mask within [0, 1]")
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+def _check_tensors(
+    op: str,
+    rank: int,
+    input: torch.Tensor,
+    mask: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+) -> None:
+    for name, value in (("input", input), ("mask", mask), ("weight", weight), ("bias", bias)):
+        optional = name in ("mask", "bias")
+        if not (isinstance(value, torch.Tensor) or (optional and value is None)):
+            raise TypeError(
+                f"{op}: {name}: got {type(value).__name__}, needs a Tensor{' or None' if optional else ''}"
+            )
+    axes = AXIS_NAMES[rank]
+    if input.dim() != rank + 2:
+        raise ValueError(f"{op}: input: got shape {_shape(input)}, needs {rank + 2} dimensions (N, C, {axes})")
+    if input.dtype not in INPUT_DTYPES:
+        raise TypeError(f"{op}: input: got {input.dtype}, needs float16, bfloat16, float32 or float64")
+    if weight.dim() != rank + 2 or 0 in weight.shape:
+        raise ValueError(
+            f"{op}: weight: got shape {_shape(weight)}, needs {rank + 2} dimensions (K, C/groups, *kernel), none empty"
+        )
+    if bias is not None and _shape(bias) != (weight.shape[0],):
+        raise ValueError(
+            f"{op}: bias: got shape {_shape(bias)}, needs ({weight.shape[0]},), one a filter of weight"
+        )
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None and value.dtype != input.dtype:
+            raise TypeError(f"{op}: {name}: got {value.dtype}, needs {input.dtype}, the dtype of input")
+    for name, value in (("mask", mask), ("weight", weight), ("bias", bias)):
+        if value is not None and value.device != input.device:
+            raise ValueError(f"{op}: {name}: got device {value.device}, needs {input.device}, the device of input")
+
+
+def _check_mask(
+    op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_channels: Any
+) -> tuple[int, ...]:
+    """Input channels covered by each mask channel."""
+    channels = input.shape[1]
+    if mask_channels is not None:
+        if (
+            not isinstance(mask_channels, tuple | list)
+            or not mask_channels
+            or not all(isinstance(c, int) and not isinstance(c, bool) and c >= 1 for c in mask_channels)
+        ):
+            raise ValueError(f"{op}: mask_channels: got {mask_channels!r}, needs a sequence of ints >= 1, or None")
+        if sum(mask_channels) != channels:
+            raise ValueError(
+                f"{op}: mask_channels: got {tuple(mask_channels)}, which add up to {sum(mask_channels)}, needs a sum of "
+                f"{channels}, the channels of input"
+            )
+    if mask is None:
+        return (channels,)
+    if mask.dtype not in HARD_MASK_DTYPES and mask.dtype not in INPUT_DTYPES:
+        raise TypeError(
+            f"{op}: mask: got {mask.dtype}, needs bool, uint8 or a floating dtype; write mask != 0 for a mask of 0 and 1, "
+            f"mask.float() for a soft mask"
+        )
+    parts = (len(mask_channels),) if mask_channels is not None else (1, channels)
+    batches = (1, input.shape[0])
+    if (
+        mask.dim() != input.dim()
+        or mask.shape[0] not in batches
+        or mask.shape[1] not in parts
+        or mask.shape[2:] != input.shape[2:]
+    ):
+        raise ValueError(
+            f"{op}: mask: got shape {_shape(mask)} for input {_shape(input)}, needs "
+            f"({_either(batches)}, {_either(parts)}, {', '.join(map(str, input.shape[2:]))})"
+        )
+    if mask_channels is not None:
+        return tuple(mask_channels)
+    return (channels,) if mask.shape[1] == 1 else (1,) * channels
+
+
+def _either(values: tuple[int, ...]) -> str:
+    return " or ".join(str(value) for value in dict.fromkeys(values))
+
+
+def _check_choice(op: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{op}: {name}: got {value!r}, needs one of {', '.join(map(repr, choices))}")
+
+
+def _parse_mask_update(op: str, mask_update: Any) -> tuple[str, float]:
+    if isinstance(mask_update, str) and mask_update in MASK_UPDATES:
+        return mask_update, 0.0
+    if isinstance(mask_update, float | int) and not isinstance(mask_update, bool) and 0.0 < mask_update <= 1.0:
+        return "threshold", float(mask_update)
+    raise ValueError(
+        f"{op}: mask_update: got {mask_update!r}, needs one of {', '.join(map(repr, MASK_UPDATES))}, or a float in (0, 1]"
+    )
+
+
+def _parse_fill(op: str, fill: Any) -> float | None:
+    if isinstance(fill, str) and fill == "bias":
+        return None
+    if isinstance(fill, float | int) and not isinstance(fill, bool):
+        return math.nan if fill != fill else float(fill)
+    raise ValueError(f"{op}: fill: got {fill!r}, needs a number or 'bias'")
