@@ -1,3 +1,81 @@
+"""The compiled library: loading it, and which calls it takes."""
+
 from __future__ import annotations
-def can_run(input, mask, weight, options): return False
-def masked_conv(input, mask, weight, bias, options): raise NotImplementedError
+
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+
+from . import operators
+from .arguments import Options, is_soft
+
+LIBRARY = Path(__file__).with_name("_native.so")
+# Above this many taps a row's bitset no longer fits beside the tiles in shared memory.
+CUDA_MAX_TAPS = 1024
+# The kernels need cp.async and mma.sync on bfloat16.
+CUDA_MIN_MAJOR = 8
+
+
+def _load() -> bool:
+    if os.environ.get("MASKCONV_DISABLE_NATIVE") == "1":
+        reason = "MASKCONV_DISABLE_NATIVE=1 is set; unset it to use the compiled library"
+    elif not LIBRARY.exists():
+        reason = (
+            "the compiled library was not built; install a C++20 compiler (g++ 11 or later) and ninja, then reinstall "
+            "with pip install --no-build-isolation --force-reinstall --no-deps maskconv_ext"
+        )
+    else:
+        torch.ops.load_library(LIBRARY)
+        return True
+    warnings.warn(f"maskconv_ext runs on its slower PyTorch reference: {reason}", RuntimeWarning, stacklevel=3)
+    return False
+
+
+is_loaded = _load()
+_has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskconv_ext::forward", "CUDA")
+
+
+def has_cuda() -> bool:
+    """Whether the loaded library holds CUDA kernels."""
+    return _has_cuda
+
+
+def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> bool:
+    """Whether the operators take this call; what they do not take runs on the reference."""
+    if not is_loaded or options.needs_weight_sum:
+        return False
+    if input.device.type == "cuda":
+        shared = options.shared_mask and not is_soft(mask)
+        recent = torch.cuda.get_device_properties(input.device).major >= CUDA_MIN_MAJOR
+        return _has_cuda and recent and shared and options.geometry.taps <= CUDA_MAX_TAPS
+    return input.device.type == "cpu"
+
+
+def masked_conv(
+    input: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, options: Options
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `reference.masked_conv`, through the compiled operator."""
+    geometry = options.geometry
+    return torch.ops.maskconv_ext.forward(
+        input, mask, weight, bias, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
+        _op_mask_channels(mask, options.mask_channels), options.normalization, options.mask_update,
+        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight),
+    )  # fmt: skip
+
+
+def _op_mask_channels(mask: Tensor | None, parts: tuple[int, ...]) -> list[int]:
+    """The operators write a shared mask as []."""
+    return [] if mask is None or len(parts) == 1 else list(parts)
+
+
+def _is_channels_last(input: Tensor, weight: Tensor) -> bool:
+    """F.conv2d's rule: either of the two asks for it."""
+    return any(suggest_memory_format(t) in (torch.channels_last, torch.channels_last_3d) for t in (input, weight))
+
+
+if is_loaded:
+    operators.register()

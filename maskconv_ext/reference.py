@@ -11,6 +11,8 @@ Any device, any dtype, differentiable to any order. Nothing here is shared with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,6 +31,7 @@ def masked_conv(
     """
     compute = torch.float64 if input.dtype == torch.float64 else torch.float32
     x, w = input.to(compute), weight.to(compute)
+    filters = weight.shape[0]
     hard = not is_soft(mask)
     if mask is None:
         m = x.new_ones((1, 1, *x.shape[2:]))
@@ -37,27 +40,27 @@ def masked_conv(
     x, m = _pad(x, options, 0.0), _pad(m, options, float(options.pad_is_valid))
 
     # Selection comes before multiplication: what lies under m == 0 is never read into arithmetic.
-    m_of_channel = m if options.shared_mask else _repeat_parts(m, options.mask_channels)
+    m_of_channel = repeat_parts(m, options.mask_channels)
     selected = torch.where(m_of_channel != 0, x, 0.0) * m_of_channel
     a = _convolve(selected, w, options)
 
     s = _window_sum(m_of_channel, options)
     valid, out_mask = _update_mask(m_of_channel, s, options)
-    scale = _scale(s, options)
+    scale = scale_of(s, options.window_size, options.normalization)
     if options.needs_weight_sum:
         per_channel = m_of_channel.expand(-1, input.shape[1], *m.shape[2:])
         weight_sum = _convolve(per_channel, w, options)
         if options.normalization == "weight":
-            valid = _per_filter(valid, a) & (weight_sum != 0)
+            valid = per_filter(valid, filters) & (weight_sum != 0)
             scale = 1.0 / torch.where(weight_sum != 0, weight_sum, 1.0)
         if options.mask_update == "confidence":
-            valid = _per_filter(valid, a) & (weight_sum != 0)
+            valid = per_filter(valid, filters) & (weight_sum != 0)
             total = w.flatten(1).sum(1).view(-1, *[1] * (w.dim() - 2))
             out_mask = torch.where(weight_sum != 0, weight_sum / total, 0.0)
 
     b = (w.new_zeros(w.shape[0]) if bias is None else bias.to(compute)).view(-1, *[1] * (w.dim() - 2))
     fill = b if options.fill is None else torch.full_like(b, options.fill)
-    y = torch.where(_per_filter(valid, a), a * _per_filter(scale, a) + b, fill)
+    y = torch.where(per_filter(valid, filters), a * per_filter(scale, filters) + b, fill)
 
     if not hard:
         out_mask = out_mask.to(mask.dtype)  # type: ignore[union-attr]
@@ -68,15 +71,15 @@ def masked_conv(
     return y.to(input.dtype), out_mask, s.round().to(torch.int32) if hard else s
 
 
-def _scale(s: Tensor, options: Options) -> Tensor:
+def scale_of(s: Tensor, window_size: int, normalization: str) -> Tensor:
     """scale(q); 1 where s == 0, which no valid output has."""
     counted = torch.where(s != 0, s, 1.0)
-    if options.normalization == "ratio":
-        return options.window_size / counted
-    if options.normalization == "mean":
+    if normalization == "ratio":
+        return window_size / counted
+    if normalization == "mean":
         return 1.0 / counted
-    if options.normalization == "sqrt":
-        return (options.window_size / counted).sqrt()
+    if normalization == "sqrt":
+        return (window_size / counted).sqrt()
     return torch.ones_like(s)
 
 
@@ -129,14 +132,16 @@ def _pad(tensor: Tensor, options: Options, value: float) -> Tensor:
     return F.pad(tensor, sides, value=value)
 
 
-def _repeat_parts(m: Tensor, parts: tuple[int, ...]) -> Tensor:
-    """One mask channel an input channel."""
+def repeat_parts(m: Tensor, parts: Sequence[int]) -> Tensor:
+    """One mask channel an input channel; a shared mask stays as it is, to be broadcast."""
+    if len(parts) <= 1:
+        return m
     return torch.cat([m[:, i : i + 1].expand(-1, count, *m.shape[2:]) for i, count in enumerate(parts)], 1)
 
 
-def _per_filter(tensor: Tensor, a: Tensor) -> Tensor:
-    """Broadcast one channel, or one a group, to the filters of `a`."""
-    channels, filters = tensor.shape[1], a.shape[1]
+def per_filter(tensor: Tensor, filters: int) -> Tensor:
+    """Broadcast one channel, or one a group, to `filters` channels."""
+    channels = tensor.shape[1]
     if channels in (1, filters):
         return tensor
     return tensor.repeat_interleave(filters // channels, dim=1)

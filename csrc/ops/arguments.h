@@ -1,0 +1,44 @@
+// From an operator's arguments to a ConvProblem. The public functions have checked the call already; what is
+// checked here is what memory safety needs, for those who call the operators themselves.
+#pragma once
+
+#include <string>
+
+#include "cpu/engine.h"
+#include "ops/tensors.h"
+#include "plan/conv_problem.h"
+
+namespace maskconv::ops {
+
+// The arguments that all operators share: sizes are (N, C, *S) and (K, C / groups, *R), padding is
+// (before, after) for each axis.
+struct ConvArguments {
+  Sizes input_size;
+  Sizes weight_size;
+  Sizes stride;
+  Sizes padding;
+  Sizes dilation;
+  int64_t groups;
+};
+
+// Everything but the mask, the normalisation and the fill.
+ConvProblem make_problem(const ConvArguments& arguments);
+
+// (N, K, *O).
+Sizes output_size(const ConvArguments& arguments);
+
+Normalization parse_normalization(const std::string& name);
+MaskUpdate parse_mask_update(const std::string& name);
+
+// A mask in the layout and type the CPU engine reads, and the tensor that keeps its memory.
+struct Mask {
+  Tensor storage;
+  cpu::MaskView view;
+  bool soft() const { return view.kind == cpu::MaskKind::kSoft; }
+};
+
+// Checks the mask (N or 1, Cm, *S) against the problem, whose mask_batch it sets. `parts` counts the input
+// channels of each mask channel; with one part, or none, the mask is shared.
+Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts, ConvProblem& problem);
+
+}  // namespace maskconv::ops

@@ -1,0 +1,59 @@
+#include "ops/forward_call.h"
+
+namespace maskconv::ops {
+
+ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask, const Tensor& weight,
+                         const std::optional<Tensor>& bias, const ConvArguments& arguments,
+                         const Sizes& mask_channels, const std::string& normalization,
+                         const std::string& mask_update, double threshold, std::optional<double> fill,
+                         bool pad_is_valid)
+    : problem(make_problem(arguments)), output_size(ops::output_size(arguments)) {
+  STD_TORCH_CHECK(weight.scalar_type() == input.scalar_type(), "maskconv_ext: weight: needs the dtype of input");
+  STD_TORCH_CHECK(!bias || (bias->scalar_type() == input.scalar_type() && bias->numel() == problem.filters),
+                  "maskconv_ext: bias: needs one value a filter, in the dtype of input");
+  problem.normalization = parse_normalization(normalization);
+  problem.mask_update = parse_mask_update(mask_update);
+  problem.threshold = threshold;
+  problem.fill = fill.value_or(0.0);
+  problem.fill_with_bias = !fill.has_value();
+  problem.pad_is_valid = pad_is_valid;
+  this->mask = make_mask(mask, input, mask_channels, problem);
+  this->input = to_engine_layout(input);
+  this->weight = to_engine_layout(weight);
+  if (bias) this->bias = torch::stable::contiguous(*bias);
+
+  Sizes window{problem.window_batch()};
+  window.insert(window.end(), output_size.begin() + 2, output_size.end());
+  window.push_back(this->mask.view.window_channels);
+  const ScalarType soft = this->mask.soft() ? this->mask.storage.scalar_type() : ScalarType::Float;
+  window_sum = torch::stable::new_empty(input, window, this->mask.soft() ? soft : ScalarType::Int);
+  const bool fraction = problem.mask_update == MaskUpdate::kFraction;
+  out_mask = torch::stable::new_empty(input, window, fraction ? soft : ScalarType::Byte);
+}
+
+cpu::MaskElement ForwardCall::out_mask_element() const {
+  switch (out_mask.scalar_type()) {
+    case ScalarType::Byte:
+      return cpu::MaskElement::kUInt8;
+    case ScalarType::Double:
+      return cpu::MaskElement::kFloat64;
+    default:
+      return cpu::MaskElement::kFloat32;
+  }
+}
+
+Tensor ForwardCall::public_window(const Tensor& tensor) const {
+  if (mask.view.window_channels > 1) return channels_to_second(tensor);
+  Sizes size{problem.window_batch(), 1};
+  size.insert(size.end(), output_size.begin() + 2, output_size.end());
+  return torch::stable::view(tensor, size);
+}
+
+Tensor ForwardCall::public_out_mask(const std::optional<Tensor>& mask) const {
+  const Tensor result = public_window(out_mask);
+  const bool hard = !this->mask.soft();
+  if (hard && problem.mask_update == MaskUpdate::kFraction) return result;
+  return torch::stable::to(result, mask ? mask->scalar_type() : ScalarType::Bool);
+}
+
+}  // namespace maskconv::ops

@@ -1,0 +1,32 @@
+// What the CPU and the CUDA kernel of maskconv_ext::forward share: the problem, inputs in the engines' layout, and
+// the small outputs.
+#pragma once
+
+#include <string>
+
+#include "ops/arguments.h"
+
+namespace maskconv::ops {
+
+struct ForwardCall {
+  ForwardCall(const Tensor& input, const std::optional<Tensor>& mask, const Tensor& weight,
+              const std::optional<Tensor>& bias, const ConvArguments& arguments, const Sizes& mask_channels,
+              const std::string& normalization, const std::string& mask_update, double threshold,
+              std::optional<double> fill, bool pad_is_valid);
+
+  // The element type that the engine writes for the output mask, before public_out_mask converts it.
+  cpu::MaskElement out_mask_element() const;
+  // (window_batch, Gw, *O), from the engine's layout (window_batch, *O, Gw).
+  Tensor public_window(const Tensor& tensor) const;
+  // The same, in the dtype that callers get: the mask's own, or float32 where a soft rule met a hard mask.
+  Tensor public_out_mask(const std::optional<Tensor>& mask) const;
+
+  ConvProblem problem;
+  Sizes output_size;
+  Tensor input, weight;  // (N, *S, C) and (K, *R, C / groups)
+  std::optional<Tensor> bias;
+  Mask mask;
+  Tensor out_mask, window_sum;  // (window_batch, *O, Gw)
+};
+
+}  // namespace maskconv::ops

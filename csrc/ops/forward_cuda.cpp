@@ -1,0 +1,53 @@
+// maskconv_ext::forward on CUDA: one launch. Other layouts than channels_last cost a copy on either side.
+#ifdef MASKCONV_WITH_CUDA
+
+#include "launch/forward.h"
+#include "ops/forward_call.h"
+
+// Weak, so that the library also loads where torch itself has no CUDA. (The stable stream handle needs torch 2.13.)
+extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index,
+                                                                                   void** ret_stream);
+
+namespace maskconv::ops {
+
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tensor> mask, Tensor weight,
+                                                std::optional<Tensor> bias, Sizes stride, Sizes padding,
+                                                Sizes dilation, int64_t groups, Sizes mask_channels,
+                                                std::string normalization, std::string mask_update,
+                                                double threshold, std::optional<double> fill, bool pad_is_valid,
+                                                bool channels_last) {
+  const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
+  ForwardCall call(input, mask, weight, bias,
+                   {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups}, mask_channels,
+                   normalization, mask_update, threshold, fill, pad_is_valid);
+  STD_TORCH_CHECK(call.mask.view.shared() && !call.mask.soft(),
+                  "maskconv_ext: mask: the CUDA kernel needs a bool or uint8 mask shared by all channels");
+  const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), true);
+
+  ForwardArguments arguments;
+  arguments.problem = call.problem;
+  arguments.dtype = dtype_of(input);
+  arguments.input = call.input.data_ptr();
+  arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
+  arguments.weight = call.weight.data_ptr();
+  arguments.bias = call.bias ? call.bias->data_ptr() : nullptr;
+  arguments.output = output.data_ptr();
+  arguments.out_mask = call.out_mask.data_ptr();
+  arguments.window_sum = static_cast<int32_t*>(call.window_sum.data_ptr());
+
+  void* stream = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(input.get_device_index(), &stream));
+  launch_forward(arguments, stream);
+  return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
+          call.public_window(call.window_sum)};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CUDA, library) { library.impl("forward", TORCH_BOX(&forward_cuda)); }
+
+}  // namespace maskconv::ops
+
+#endif  // MASKCONV_WITH_CUDA

@@ -1,0 +1,212 @@
+"""What torch needs to know of the compiled operators besides their kernels: shapes for tracing, and gradients.
+
+`csrc/ops/library.cpp` defines them. Every backward pass is made of operations that have gradients themselves, so
+derivatives of any order work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import composed
+from .arguments import is_soft
+from .reference import per_filter, repeat_parts, scale_of
+
+def _output_size(input_size: Any, weight_size: Any, stride: Any, padding: Any, dilation: Any) -> list[Any]:
+    spatial = [
+        (size + padding[2 * i] + padding[2 * i + 1] - dilation[i] * (kernel - 1) - 1) // stride[i] + 1
+        for i, (size, kernel) in enumerate(zip(input_size[2:], weight_size[2:], strict=True))
+    ]
+    return [input_size[0], weight_size[0], *spatial]
+
+
+def _empty(like: Tensor, size: Any, dtype: torch.dtype, channels_last: bool) -> Tensor:
+    if channels_last:
+        return like.new_empty((size[0], *size[2:], size[1]), dtype=dtype).movedim(-1, 1)
+    return like.new_empty(tuple(size), dtype=dtype)
+
+
+def _forward_fake(
+    input, mask, weight, bias, stride, padding, dilation, groups, mask_channels, normalization, mask_update,
+    threshold, fill, pad_is_valid, channels_last,
+):  # fmt: skip
+    size = _output_size(input.shape, weight.shape, stride, padding, dilation)
+    window_channels = groups if len(mask_channels) > 1 else 1
+    window = [1 if mask is None else mask.shape[0], window_channels, *size[2:]]
+    sum_dtype, mask_dtype = torch.int32, torch.bool if mask is None else mask.dtype
+    if is_soft(mask):
+        sum_dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    elif mask_update == "fraction":
+        mask_dtype = torch.float32
+    return (
+        _empty(input, size, input.dtype, channels_last),
+        _empty(input, window, mask_dtype, window_channels > 1),
+        _empty(input, window, sum_dtype, window_channels > 1),
+    )
+
+
+def _grad_input_fake(
+    grad, valid, mask, weight, input_size, stride, padding, dilation, groups, mask_channels, channels_last
+):
+    return _empty(grad, input_size, grad.dtype, channels_last)
+
+
+def _grad_weight_fake(
+    grad, valid, input, mask, weight_size, stride, padding, dilation, groups, mask_channels
+):
+    return grad.new_empty(weight_size)
+
+
+def _forward_setup(ctx, inputs, output):
+    (input, mask, weight, bias, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
+     ctx.channels_last) = inputs  # fmt: skip
+    ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
+    y, out_mask, window_sum = output
+    # Only the gradient of a soft mask, through the normaliser, needs y.
+    keeps_y = is_soft(mask) and mask.requires_grad and ctx.normalization != "none"
+    ctx.save_for_backward(input, mask, weight, bias, out_mask, window_sum, y if keeps_y else None)
+    if ctx.mask_update != "fraction":
+        ctx.mark_non_differentiable(out_mask)
+
+
+def _forward_backward(ctx, grad_y, grad_out_mask, grad_window_sum):
+    input, mask, weight, bias, out_mask, s, y = ctx.saved_tensors
+    needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
+    compute = torch.float64 if input.dtype == torch.float64 else torch.float32
+    filters = weight.shape[0]
+    valid = s > 0 if ctx.mask_update == "fraction" else out_mask != 0
+
+    # y = scale(s) * a + b where valid, else fill
+    grad_valid = torch.where(per_filter(valid, filters), grad_y, 0.0)
+    window_size = _window_size(weight, ctx.geometry[3], ctx.mask_channels)
+    scale = scale_of(s.to(compute), window_size, ctx.normalization)
+    grad_a = (grad_valid * per_filter(scale, filters)).to(grad_y.dtype)
+    grad_bias = None
+    if needs_bias:
+        grad_bias = (grad_y if ctx.fill is None else grad_valid).transpose(0, 1).flatten(1).sum(1)
+
+    # a = sum of w * xm, with xm = (x if m != 0 else 0) * m; a soft m multiplies here, outside the operators
+    hard, xm = mask, input
+    if is_soft(mask):
+        m = repeat_parts(mask, ctx.mask_channels).to(compute)
+        hard, selected = mask != 0, torch.where(m != 0, input, 0.0)
+        xm = (selected * m).to(input.dtype)
+    grad_input = grad_mask = grad_weight = None
+    if needs_weight:
+        grad_weight = torch.ops.maskconv_ext.grad_weight(
+            grad_a, valid, xm, hard, weight.shape, *ctx.geometry, ctx.mask_channels
+        )
+    if needs_input or needs_mask:
+        grad_input = grad_xm = torch.ops.maskconv_ext.grad_input(
+            grad_a, valid, hard, weight, input.shape, *ctx.geometry, ctx.mask_channels, ctx.channels_last
+        )
+    if is_soft(mask) and (needs_input or needs_mask):
+        grad_input = (grad_xm * m).to(input.dtype)
+    if needs_mask:
+        grad_m = _sum_to_parts(grad_xm.to(compute) * selected, ctx.mask_channels)
+        grad_s = s.new_zeros(()) if grad_window_sum is None else grad_window_sum
+        if ctx.normalization != "none":
+            # (y - b) / scale is a, so d scale / d s * a is (y - b) * (exponent / s)
+            exponent = -0.5 if ctx.normalization == "sqrt" else -1.0
+            b = 0.0 if bias is None else bias.view(-1, *[1] * (y.dim() - 2)).to(compute)
+            scaled = torch.where(per_filter(valid, filters), y.to(compute) - b, 0.0)
+            through_scale = (grad_valid * scaled).unflatten(1, (s.shape[1], -1)).sum(2)
+            if s.shape[0] == 1:
+                through_scale = through_scale.sum(0, keepdim=True)
+            grad_s = grad_s + through_scale * exponent / torch.where(s != 0, s, 1.0)
+        if ctx.mask_update == "fraction" and grad_out_mask is not None:
+            grad_s = grad_s + grad_out_mask / window_size
+        grad_m_of_s = _spread_window(grad_s.expand_as(s), input, weight, ctx)
+        if grad_m.shape[0] != mask.shape[0]:
+            grad_m = grad_m.sum(0, keepdim=True)
+        grad_mask = (grad_m + grad_m_of_s).to(mask.dtype)
+    return grad_input if needs_input else None, grad_mask, grad_weight, grad_bias, *[None] * 11
+
+
+def _window_size(weight: Tensor, groups: int, mask_channels: list[int]) -> int:
+    per_position = weight.shape[1] if len(mask_channels) > 1 else 1
+    return weight[0, 0].numel() * per_position
+
+
+def _sum_to_parts(tensor: Tensor, mask_channels: list[int]) -> Tensor:
+    """Sum (N, C, *S) over the channels of each mask channel."""
+    if len(mask_channels) <= 1:
+        return tensor.sum(1, keepdim=True)
+    return torch.cat([part.sum(1, keepdim=True) for part in tensor.split(mask_channels, 1)], 1)
+
+
+def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> Tensor:
+    """The gradient of the window sum for the mask: each position collects from the windows it lies in."""
+    stride, padding, dilation, _ = ctx.geometry
+    channels = grad_s.shape[1]
+    ones = grad_s.new_ones((channels, 1, *weight.shape[2:]))
+    size = (grad_s.shape[0], channels, *input.shape[2:])
+    spread = torch.ops.maskconv_ext.grad_input(
+        grad_s, None, None, ones, size, stride, padding, dilation, channels, [], False
+    )
+    if len(ctx.mask_channels) <= 1:
+        return spread
+    return _sum_to_parts(per_filter(spread, input.shape[1]), ctx.mask_channels)
+
+
+def _accumulate(input, mask, weight, geometry, mask_channels, valid, channels_last):
+    """a where valid, else 0."""
+    a = torch.ops.maskconv_ext.forward(
+        input, mask, weight, None, *geometry, mask_channels, "none", "any", 0.0, 0.0, False, channels_last
+    )[0]
+    return a if valid is None else torch.where(per_filter(valid, a.shape[1]), a, 0.0)
+
+
+def _grad_input_setup(ctx, inputs, output):
+    grad, valid, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last = inputs
+    ctx.geometry = tuple(geometry)
+    ctx.save_for_backward(grad, valid, mask, weight)
+
+
+def _grad_input_backward(ctx, grad_grad_input):
+    grad, valid, mask, weight = ctx.saved_tensors
+    grad_grad = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        grad_grad = _accumulate(
+            grad_grad_input, mask, weight, ctx.geometry, ctx.mask_channels, valid, ctx.channels_last
+        )
+    if ctx.needs_input_grad[3]:
+        grad_weight = torch.ops.maskconv_ext.grad_weight(
+            grad, valid, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels
+        )
+    return grad_grad, None, None, grad_weight, *[None] * 7
+
+
+def _grad_weight_setup(ctx, inputs, output):
+    grad, valid, input, mask, _, *geometry, ctx.mask_channels = inputs
+    ctx.geometry = tuple(geometry)
+    ctx.save_for_backward(grad, valid, input, mask)
+
+
+def _grad_weight_backward(ctx, grad_grad_weight):
+    grad, valid, input, mask = ctx.saved_tensors
+    grad_grad = grad_input = None
+    if ctx.needs_input_grad[0]:
+        grad_grad = _accumulate(input, mask, grad_grad_weight, ctx.geometry, ctx.mask_channels, valid, False)
+    if ctx.needs_input_grad[2]:
+        grad_input = torch.ops.maskconv_ext.grad_input(
+            grad, valid, mask, grad_grad_weight, input.shape, *ctx.geometry, ctx.mask_channels, False
+        )
+    return grad_grad, None, grad_input, *[None] * 7
+
+
+def register() -> None:
+    """Tell torch, once the library is loaded."""
+    library = torch.library
+    for name, fake, setup, backward in (
+        ("forward", _forward_fake, _forward_setup, _forward_backward),
+        ("grad_input", _grad_input_fake, _grad_input_setup, _grad_input_backward),
+        ("grad_weight", _grad_weight_fake, _grad_weight_setup, _grad_weight_backward),
+    ):
+        library.register_fake(f"maskconv_ext::{name}", fake)
+        library.register_autograd(f"maskconv_ext::{name}", backward, setup_context=setup)
+    library.impl("maskconv_ext::grad_input", "CUDA", composed.grad_input)
+    library.impl("maskconv_ext::grad_weight", "CUDA", composed.grad_weight)
