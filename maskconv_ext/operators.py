@@ -149,7 +149,7 @@ def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> T
     )
     if len(ctx.mask_channels) <= 1:
         return spread
-    return _sum_to_parts(per_filter(spread, input.shape[1]), ctx.mask_channels)
+    return _sum_to_parts(per_filter(spread, input.shape[1]).expand(-1, *input.shape[1:]), ctx.mask_channels)
 
 
 def _accumulate(input, mask, weight, geometry, mask_channels, valid, channels_last):

@@ -16,16 +16,18 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(Tensor input, std::optional<Tenso
                    mask_channels, normalization, mask_update, threshold, fill, pad_is_valid);
   const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);
 
-  cpu::ForwardOutput out;
-  out.y = output.data_ptr();
-  const int64_t positions = call.problem.output_positions(), filters = call.problem.filters;
-  out.strides = channels_last ? cpu::OutputStrides{positions * filters, filters, 1}
-                              : cpu::OutputStrides{positions * filters, 1, positions};
-  out.window_sum = call.window_sum.data_ptr();
-  out.out_mask = call.out_mask.data_ptr();
-  out.out_mask_element = call.out_mask_element();
-  cpu::forward(cpu_runtime(), call.problem, dtype_of(input), call.mask.view, call.input.data_ptr(),
-               call.weight.data_ptr(), call.bias ? call.bias->data_ptr() : nullptr, out);
+  if (!call.empty()) {
+    cpu::ForwardOutput out;
+    out.y = output.data_ptr();
+    const int64_t positions = call.problem.output_positions(), filters = call.problem.filters;
+    out.strides = channels_last ? cpu::OutputStrides{positions * filters, filters, 1}
+                                : cpu::OutputStrides{positions * filters, 1, positions};
+    out.window_sum = call.window_sum.data_ptr();
+    out.out_mask = call.out_mask.data_ptr();
+    out.out_mask_element = call.out_mask_element();
+    cpu::forward(cpu_runtime(), call.problem, dtype_of(input), call.mask.view, call.input.data_ptr(),
+                 call.weight.data_ptr(), call.bias ? call.bias->data_ptr() : nullptr, out);
+  }
   return {output, call.public_out_mask(mask), call.public_window(call.window_sum)};
 }
 

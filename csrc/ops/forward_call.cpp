@@ -22,7 +22,8 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
   this->weight = to_engine_layout(weight);
   if (bias) this->bias = torch::stable::contiguous(*bias);
 
-  Sizes window{problem.window_batch()};
+  window_batch = mask ? mask->size(0) : 1;
+  Sizes window{window_batch};
   window.insert(window.end(), output_size.begin() + 2, output_size.end());
   window.push_back(this->mask.view.window_channels);
   const ScalarType soft = this->mask.soft() ? this->mask.storage.scalar_type() : ScalarType::Float;
@@ -44,7 +45,7 @@ cpu::MaskElement ForwardCall::out_mask_element() const {
 
 Tensor ForwardCall::public_window(const Tensor& tensor) const {
   if (mask.view.window_channels > 1) return channels_to_second(tensor);
-  Sizes size{problem.window_batch(), 1};
+  Sizes size{window_batch, 1};
   size.insert(size.end(), output_size.begin() + 2, output_size.end());
   return torch::stable::view(tensor, size);
 }

@@ -21,7 +21,11 @@ struct ForwardCall {
   // The same, in the dtype that callers get: the mask's own, or float32 where a soft rule met a hard mask.
   Tensor public_out_mask(const std::optional<Tensor>& mask) const;
 
+  // Nothing to write: no images, and a mask without images (a mask shared by the batch still has its sums).
+  bool empty() const { return problem.batch == 0 && window_batch == 0; }
+
   ConvProblem problem;
+  int64_t window_batch;  // images of the window sum: the mask's, 1 without a mask
   Sizes output_size;
   Tensor input, weight;  // (N, *S, C) and (K, *R, C / groups)
   std::optional<Tensor> bias;

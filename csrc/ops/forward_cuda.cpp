@@ -39,7 +39,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
 
   void* stream = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(input.get_device_index(), &stream));
-  launch_forward(arguments, stream);
+  if (!call.empty()) launch_forward(arguments, stream);
   return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
           call.public_window(call.window_sum)};
 }

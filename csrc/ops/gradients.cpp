@@ -36,6 +36,7 @@ Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Te
   STD_TORCH_CHECK(weight.scalar_type() == grad.scalar_type(), "maskconv_ext: weight: needs the dtype of grad");
   const Tensor result = empty_beside(grad, input_size, grad.scalar_type(), true);
   const Mask m = make_mask(mask, result, mask_channels, problem);
+  if (problem.batch == 0) return channels_last ? result : torch::stable::contiguous(result);
   const Gradient gradient(grad, valid, arguments, problem, m);
   const Tensor w = to_engine_layout(weight);
   cpu::grad_input(cpu_runtime(), problem, dtype_of(grad), m.view, gradient.grad.data_ptr(), w.data_ptr(),
@@ -50,9 +51,10 @@ Tensor grad_weight_cpu(Tensor grad, std::optional<Tensor> valid, Tensor input, s
   ConvProblem problem = make_problem(arguments);
   STD_TORCH_CHECK(input.scalar_type() == grad.scalar_type(), "maskconv_ext: input: needs the dtype of grad");
   const Mask m = make_mask(mask, input, mask_channels, problem);
+  Tensor result = empty_beside(grad, weight_size, grad.scalar_type(), true);
+  if (problem.batch == 0) return torch::stable::contiguous(torch::stable::zero_(result));
   const Gradient gradient(grad, valid, arguments, problem, m);
   const Tensor x = to_engine_layout(input);
-  const Tensor result = empty_beside(grad, weight_size, grad.scalar_type(), true);
   cpu::grad_weight(cpu_runtime(), problem, dtype_of(grad), m.view, gradient.grad.data_ptr(), x.data_ptr(),
                    gradient.valid_data(), result.data_ptr());
   return torch::stable::contiguous(result);

@@ -1,5 +1,7 @@
 #include "ops/runtime.h"
 
+#include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
+
 #include <atomic>
 #include <exception>
 
@@ -18,6 +20,7 @@ Tensor matrix(const T* data, int64_t rows, int64_t columns, int64_t leading, boo
   return torch::stable::from_blob(const_cast<T*>(data), sizes, strides, cpu, dtype);
 }
 
+// Through the C shims of compiled models, which are as stable: the dispatcher's C interface has no scalars.
 template <typename T>
 void gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, bool transpose_a, const T* b, int64_t ldb,
           bool transpose_b, T beta, T* c, int64_t ldc) {
@@ -25,9 +28,10 @@ void gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, bool transpo
   const Tensor right = matrix(b, k, n, ldb, transpose_b);
   const Tensor out = matrix(c, m, n, ldc, false);
   if (beta == T{0}) {
-    call_aten("aten::mm", "out", left, right, out);
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_cpu_mm_out(out.get(), left.get(), right.get()));
   } else {
-    call_aten("aten::addmm", "out", out, left, right, 1.0, 1.0, out);
+    STABLE_TORCH_ERROR_CODE_CHECK(
+        aoti_torch_cpu_addmm_out(out.get(), out.get(), left.get(), right.get(), 1.0, 1.0));
   }
 }
 
