@@ -100,9 +100,7 @@ def check_call(
     rule, threshold = _parse_mask_update(op, mask_update)
     if not isinstance(pad_is_valid, bool):
         raise TypeError(f"{op}: pad_is_valid: got {pad_is_valid!r}, needs True or False")
-    options = Options(
-        geometry, groups, parts, normalization, rule, threshold, _parse_fill(op, fill), pad_is_valid
-    )
+    options = Options(geometry, groups, parts, normalization, rule, threshold, _parse_fill(op, fill), pad_is_valid)
     return options, modes
 
 
@@ -130,9 +128,7 @@ def _check_tensors(
     for name, value in (("input", input), ("mask", mask), ("weight", weight), ("bias", bias)):
         optional = name in ("mask", "bias")
         if not (isinstance(value, torch.Tensor) or (optional and value is None)):
-            raise TypeError(
-                f"{op}: {name}: got {type(value).__name__}, needs a Tensor{' or None' if optional else ''}"
-            )
+            raise TypeError(f"{op}: {name}: got {type(value).__name__}, needs a Tensor{' or None' if optional else ''}")
     axes = AXIS_NAMES[rank]
     if input.dim() != rank + 2:
         raise ValueError(f"{op}: input: got shape {_shape(input)}, needs {rank + 2} dimensions (N, C, {axes})")
@@ -143,9 +139,7 @@ def _check_tensors(
             f"{op}: weight: got shape {_shape(weight)}, needs {rank + 2} dimensions (K, C/groups, *kernel), none empty"
         )
     if bias is not None and _shape(bias) != (weight.shape[0],):
-        raise ValueError(
-            f"{op}: bias: got shape {_shape(bias)}, needs ({weight.shape[0]},), one a filter of weight"
-        )
+        raise ValueError(f"{op}: bias: got shape {_shape(bias)}, needs ({weight.shape[0]},), one a filter of weight")
     for name, value in (("weight", weight), ("bias", bias)):
         if value is not None and value.dtype != input.dtype:
             raise TypeError(f"{op}: {name}: got {value.dtype}, needs {input.dtype}, the dtype of input")
@@ -154,9 +148,7 @@ def _check_tensors(
             raise ValueError(f"{op}: {name}: got device {value.device}, needs {input.device}, the device of input")
 
 
-def _check_mask(
-    op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_channels: Any
-) -> tuple[int, ...]:
+def _check_mask(op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_channels: Any) -> tuple[int, ...]:
     """Input channels covered by each mask channel."""
     channels = input.shape[1]
     if mask_channels is not None:
@@ -168,15 +160,15 @@ def _check_mask(
             raise ValueError(f"{op}: mask_channels: got {mask_channels!r}, needs a sequence of ints >= 1, or None")
         if sum(mask_channels) != channels:
             raise ValueError(
-                f"{op}: mask_channels: got {tuple(mask_channels)}, which add up to {sum(mask_channels)}, needs a sum of "
-                f"{channels}, the channels of input"
+                f"{op}: mask_channels: got {tuple(mask_channels)}, which add up to {sum(mask_channels)}, needs a sum "
+                f"of {channels}, the channels of input"
             )
     if mask is None:
         return (channels,)
     if mask.dtype not in HARD_MASK_DTYPES and mask.dtype not in INPUT_DTYPES:
         raise TypeError(
-            f"{op}: mask: got {mask.dtype}, needs bool, uint8 or a floating dtype; write mask != 0 for a mask of 0 and 1, "
-            f"mask.float() for a soft mask"
+            f"{op}: mask: got {mask.dtype}, needs bool, uint8 or a floating dtype; write mask != 0 for a mask of 0 and "
+            f"1, mask.float() for a soft mask"
         )
     parts = (len(mask_channels),) if mask_channels is not None else (1, channels)
     batches = (1, input.shape[0])
@@ -210,7 +202,8 @@ def _parse_mask_update(op: str, mask_update: Any) -> tuple[str, float]:
     if isinstance(mask_update, float | int) and not isinstance(mask_update, bool) and 0.0 < mask_update <= 1.0:
         return "threshold", float(mask_update)
     raise ValueError(
-        f"{op}: mask_update: got {mask_update!r}, needs one of {', '.join(map(repr, MASK_UPDATES))}, or a float in (0, 1]"
+        f"{op}: mask_update: got {mask_update!r}, needs one of {', '.join(map(repr, MASK_UPDATES))}, or a float in "
+        f"(0, 1]"
     )
 
 

@@ -5,6 +5,8 @@ Same arguments and results as the operators of the same name in `csrc/ops/librar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,12 +15,20 @@ from .reference import per_filter, repeat_parts
 
 
 def grad_input(
-    grad, valid, mask, weight, input_size, stride, padding, dilation, groups, mask_channels, channels_last
-):
+    grad: Tensor,
+    valid: Tensor | None,
+    mask: Tensor | None,
+    weight: Tensor,
+    input_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    mask_channels: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
     """Gradient of the accumulator for the input, (N, C, *S); exactly 0 where the mask is 0."""
-    padded_size = [
-        size + padding[2 * i] + padding[2 * i + 1] for i, size in enumerate(input_size[2:])
-    ]
+    padded_size = [size + padding[2 * i] + padding[2 * i + 1] for i, size in enumerate(input_size[2:])]
     like_input = grad.new_empty((1,)).expand(*input_size[:2], *padded_size)
     padded, _, _ = torch.ops.aten.convolution_backward(
         _where_valid(grad, valid), like_input, weight, None, stride, [0] * len(stride), dilation,
@@ -34,13 +44,22 @@ def grad_input(
 
 
 def grad_weight(
-    grad, valid, input, mask, weight_size, stride, padding, dilation, groups, mask_channels
-):
+    grad: Tensor,
+    valid: Tensor | None,
+    input: Tensor,
+    mask: Tensor | None,
+    weight_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    mask_channels: Sequence[int],
+) -> Tensor:
     """Gradient of the accumulator for the weight, (K, C / groups, *R)."""
     if mask is not None:
         input = torch.where(repeat_parts(mask, mask_channels) != 0, input, 0.0)
     sides = [side for i in reversed(range(len(stride))) for side in (padding[2 * i], padding[2 * i + 1])]
-    like_weight = grad.new_empty((1,)).expand(weight_size)
+    like_weight = grad.new_empty((1,)).expand(tuple(weight_size))
     _, result, _ = torch.ops.aten.convolution_backward(
         _where_valid(grad, valid), F.pad(input, sides), like_weight, None, stride, [0] * len(stride), dilation,
         False, [0] * len(stride), groups, [False, True, False],

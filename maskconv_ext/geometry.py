@@ -144,7 +144,7 @@ def _parse_padding(
         return tuple((total // 2, total - total // 2) for total in totals)
     sides = (padding,) * rank if _is_int(padding) else padding
     if isinstance(sides, tuple | list | torch.Size) and len(sides) in (1, rank):
-        pairs = [(side, side) if _is_int(side) else side for side in sides]
+        pairs: list[Any] = [(side, side) if _is_int(side) else side for side in sides]
         if all(
             isinstance(pair, tuple | list) and len(pair) == 2 and all(_is_int(v) and v >= 0 for v in pair)
             for pair in pairs

@@ -51,7 +51,8 @@ def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options
     if input.device.type == "cuda":
         shared = options.shared_mask and not is_soft(mask)
         recent = torch.cuda.get_device_properties(input.device).major >= CUDA_MIN_MAJOR
-        return _has_cuda and recent and shared and options.geometry.taps <= CUDA_MAX_TAPS
+        taken = shared and options.geometry.taps <= CUDA_MAX_TAPS and input.shape[0] > 0
+        return _has_cuda and recent and taken
     return input.device.type == "cpu"
 
 

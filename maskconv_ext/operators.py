@@ -6,6 +6,7 @@ derivatives of any order work.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,10 @@ from . import composed
 from .arguments import is_soft
 from .reference import per_filter, repeat_parts, scale_of
 
-def _output_size(input_size: Any, weight_size: Any, stride: Any, padding: Any, dilation: Any) -> list[Any]:
+Ints = Sequence[int]
+
+
+def _output_size(input_size: Ints, weight_size: Ints, stride: Ints, padding: Ints, dilation: Ints) -> list[int]:
     spatial = [
         (size + padding[2 * i] + padding[2 * i + 1] - dilation[i] * (kernel - 1) - 1) // stride[i] + 1
         for i, (size, kernel) in enumerate(zip(input_size[2:], weight_size[2:], strict=True))
@@ -23,21 +27,34 @@ def _output_size(input_size: Any, weight_size: Any, stride: Any, padding: Any, d
     return [input_size[0], weight_size[0], *spatial]
 
 
-def _empty(like: Tensor, size: Any, dtype: torch.dtype, channels_last: bool) -> Tensor:
+def _empty(like: Tensor, size: Ints, dtype: torch.dtype, channels_last: bool) -> Tensor:
     if channels_last:
         return like.new_empty((size[0], *size[2:], size[1]), dtype=dtype).movedim(-1, 1)
     return like.new_empty(tuple(size), dtype=dtype)
 
 
 def _forward_fake(
-    input, mask, weight, bias, stride, padding, dilation, groups, mask_channels, normalization, mask_update,
-    threshold, fill, pad_is_valid, channels_last,
-):  # fmt: skip
+    input: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    mask_channels: Ints,
+    normalization: str,
+    mask_update: str,
+    threshold: float,
+    fill: float | None,
+    pad_is_valid: bool,
+    channels_last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     size = _output_size(input.shape, weight.shape, stride, padding, dilation)
     window_channels = groups if len(mask_channels) > 1 else 1
     window = [1 if mask is None else mask.shape[0], window_channels, *size[2:]]
     sum_dtype, mask_dtype = torch.int32, torch.bool if mask is None else mask.dtype
-    if is_soft(mask):
+    if mask is not None and is_soft(mask):
         sum_dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
     elif mask_update == "fraction":
         mask_dtype = torch.float32
@@ -49,18 +66,37 @@ def _forward_fake(
 
 
 def _grad_input_fake(
-    grad, valid, mask, weight, input_size, stride, padding, dilation, groups, mask_channels, channels_last
-):
+    grad: Tensor,
+    valid: Tensor | None,
+    mask: Tensor | None,
+    weight: Tensor,
+    input_size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    mask_channels: Ints,
+    channels_last: bool,
+) -> Tensor:
     return _empty(grad, input_size, grad.dtype, channels_last)
 
 
 def _grad_weight_fake(
-    grad, valid, input, mask, weight_size, stride, padding, dilation, groups, mask_channels
-):
-    return grad.new_empty(weight_size)
+    grad: Tensor,
+    valid: Tensor | None,
+    input: Tensor,
+    mask: Tensor | None,
+    weight_size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    mask_channels: Ints,
+) -> Tensor:
+    return grad.new_empty(tuple(weight_size))
 
 
-def _forward_setup(ctx, inputs, output):
+def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     (input, mask, weight, bias, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
      ctx.channels_last) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
@@ -72,7 +108,9 @@ def _forward_setup(ctx, inputs, output):
         ctx.mark_non_differentiable(out_mask)
 
 
-def _forward_backward(ctx, grad_y, grad_out_mask, grad_window_sum):
+def _forward_backward(
+    ctx: Any, grad_y: Tensor, grad_out_mask: Tensor | None, grad_window_sum: Tensor | None
+) -> tuple[Tensor | None, ...]:
     input, mask, weight, bias, out_mask, s, y = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
     compute = torch.float64 if input.dtype == torch.float64 else torch.float32
@@ -126,16 +164,16 @@ def _forward_backward(ctx, grad_y, grad_out_mask, grad_window_sum):
     return grad_input if needs_input else None, grad_mask, grad_weight, grad_bias, *[None] * 11
 
 
-def _window_size(weight: Tensor, groups: int, mask_channels: list[int]) -> int:
+def _window_size(weight: Tensor, groups: int, mask_channels: Ints) -> int:
     per_position = weight.shape[1] if len(mask_channels) > 1 else 1
     return weight[0, 0].numel() * per_position
 
 
-def _sum_to_parts(tensor: Tensor, mask_channels: list[int]) -> Tensor:
+def _sum_to_parts(tensor: Tensor, mask_channels: Ints) -> Tensor:
     """Sum (N, C, *S) over the channels of each mask channel."""
     if len(mask_channels) <= 1:
         return tensor.sum(1, keepdim=True)
-    return torch.cat([part.sum(1, keepdim=True) for part in tensor.split(mask_channels, 1)], 1)
+    return torch.cat([part.sum(1, keepdim=True) for part in tensor.split(list(mask_channels), 1)], 1)
 
 
 def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> Tensor:
@@ -152,7 +190,15 @@ def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> T
     return _sum_to_parts(per_filter(spread, input.shape[1]).expand(-1, *input.shape[1:]), ctx.mask_channels)
 
 
-def _accumulate(input, mask, weight, geometry, mask_channels, valid, channels_last):
+def _accumulate(
+    input: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    geometry: tuple[Any, ...],
+    mask_channels: Ints,
+    valid: Tensor | None,
+    channels_last: bool,
+) -> Tensor:
     """a where valid, else 0."""
     a = torch.ops.maskconv_ext.forward(
         input, mask, weight, None, *geometry, mask_channels, "none", "any", 0.0, 0.0, False, channels_last
@@ -160,13 +206,13 @@ def _accumulate(input, mask, weight, geometry, mask_channels, valid, channels_la
     return a if valid is None else torch.where(per_filter(valid, a.shape[1]), a, 0.0)
 
 
-def _grad_input_setup(ctx, inputs, output):
+def _grad_input_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     grad, valid, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last = inputs
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, mask, weight)
 
 
-def _grad_input_backward(ctx, grad_grad_input):
+def _grad_input_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor | None, ...]:
     grad, valid, mask, weight = ctx.saved_tensors
     grad_grad = grad_weight = None
     if ctx.needs_input_grad[0]:
@@ -180,13 +226,13 @@ def _grad_input_backward(ctx, grad_grad_input):
     return grad_grad, None, None, grad_weight, *[None] * 7
 
 
-def _grad_weight_setup(ctx, inputs, output):
+def _grad_weight_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     grad, valid, input, mask, _, *geometry, ctx.mask_channels = inputs
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, input, mask)
 
 
-def _grad_weight_backward(ctx, grad_grad_weight):
+def _grad_weight_backward(ctx: Any, grad_grad_weight: Tensor) -> tuple[Tensor | None, ...]:
     grad, valid, input, mask = ctx.saved_tensors
     grad_grad = grad_input = None
     if ctx.needs_input_grad[0]:

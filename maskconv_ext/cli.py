@@ -1,0 +1,75 @@
+"""The command `maskconv-ext`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+DEMO = """\
+Fill the holes of pictures by a pyramid of masked convolutions, and compare with plain convolution on zeros, and with
+nearest and linear interpolation.
+
+Without IMAGE: a measured disparity map (7 % of it Inf) and photographs, all shipped with scikit-image, with pixels
+held back at random and under brush strokes.
+
+With IMAGE (PNG, JPEG, TIFF, .npy; grey or RGB, with alpha or without; 8 or 16 bits or float): its holes are filled.
+A pixel is a hole where it is NaN or Inf, where its alpha is 0, or where the mask file is 0 (any other value: valid).
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="maskconv-ext", description="Masked convolution for PyTorch.")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="fill holes in pictures, compared with other methods",
+        description=DEMO,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="a picture of your own")
+    demo.add_argument("--mask", type=Path, metavar="PNG", help="valid pixels of IMAGE: non-zero (white) is valid")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
+    demo.add_argument("--seed", type=int, default=0, help="of everything random; default: %(default)s")
+    demo.add_argument(
+        "--repetitions", type=_positive, default=7, metavar="N", help="of each timing; default: %(default)s"
+    )
+    demo.set_defaults(run=_demo)
+    return root
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"needs 1 at least, got {number}")
+    return number
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    # Imported here: other commands need none of the demo's packages.
+    from .demo import DemoError, require_packages
+
+    try:
+        require_packages()
+        from .demo.run import run_default, run_own
+
+        if arguments.image is not None:
+            run_own(arguments.image, arguments.mask, arguments.out, arguments.seed, arguments.repetitions)
+        elif arguments.mask is not None:
+            raise DemoError("--mask goes with a picture of your own: maskconv-ext demo IMAGE --mask PNG")
+        else:
+            run_default(arguments.out, arguments.seed, arguments.repetitions)
+    except DemoError as error:
+        print(f"maskconv-ext: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    return arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
