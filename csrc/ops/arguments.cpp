@@ -7,8 +7,8 @@ namespace maskconv::ops {
 namespace {
 
 int32_t to_int32(int64_t value, const char* what) {
-  STD_TORCH_CHECK(value >= 0 && value <= std::numeric_limits<int32_t>::max(), "maskconv_ext: ", what, ": got ",
-                  value, ", needs a value that fits in 31 bits");
+  STD_TORCH_CHECK(value >= 0 && value <= std::numeric_limits<int32_t>::max(), "maskconv_ext: ", what,
+                  ": got ", value, ", needs a value that fits in 31 bits");
   return static_cast<int32_t>(value);
 }
 
@@ -16,8 +16,8 @@ int64_t output_extent(const ConvArguments& arguments, size_t axis) {
   const int64_t padded =
       arguments.input_size[axis + 2] + arguments.padding[2 * axis] + arguments.padding[2 * axis + 1];
   const int64_t window = arguments.dilation[axis] * (arguments.weight_size[axis + 2] - 1) + 1;
-  STD_TORCH_CHECK(padded >= window, "maskconv_ext: weight: got a window of ", window, ", needs at most ", padded,
-                  ", the padded input size");
+  STD_TORCH_CHECK(padded >= window, "maskconv_ext: weight: got a window of ", window, ", needs at most ",
+                  padded, ", the padded input size");
   return (padded - window) / arguments.stride[axis] + 1;
 }
 
@@ -31,11 +31,11 @@ void check_shapes(const ConvArguments& arguments) {
   STD_TORCH_CHECK(stride.size() == rank && dilation.size() == rank && padding.size() == 2 * rank,
                   "maskconv_ext: stride, dilation: need one entry an axis, padding two");
   STD_TORCH_CHECK(groups >= 1 && input[1] == weight[1] * groups && weight[0] % groups == 0,
-                  "maskconv_ext: groups: got ", groups, " for ", input[1], " channels, weight (", weight[0], ", ",
-                  weight[1], ", ...)");
+                  "maskconv_ext: groups: got ", groups, " for ", input[1], " channels, weight (", weight[0],
+                  ", ", weight[1], ", ...)");
   for (size_t axis = 0; axis < rank; ++axis) {
-    STD_TORCH_CHECK(stride[axis] >= 1 && dilation[axis] >= 1 && weight[axis + 2] >= 1 && padding[2 * axis] >= 0 &&
-                        padding[2 * axis + 1] >= 0,
+    STD_TORCH_CHECK(stride[axis] >= 1 && dilation[axis] >= 1 && weight[axis + 2] >= 1 &&
+                        padding[2 * axis] >= 0 && padding[2 * axis + 1] >= 0,
                     "maskconv_ext: stride, dilation, weight, padding: out of range on axis ", axis);
   }
 }
@@ -88,7 +88,8 @@ MaskUpdate parse_mask_update(const std::string& name) {
                   "', needs any, all, center, threshold or fraction");
 }
 
-Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts, ConvProblem& problem) {
+Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts,
+               ConvProblem& problem) {
   Mask result;
   if (!mask) return result;
   const Sizes size = sizes_of(*mask), input_size = sizes_of(input);
@@ -98,8 +99,9 @@ Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Siz
     STD_TORCH_CHECK(size[axis] == input_size[axis], "maskconv_ext: mask: got size ", size[axis],
                     " in dimension ", axis, ", needs ", input_size[axis]);
   }
-  STD_TORCH_CHECK(size[1] == static_cast<int64_t>(parts.empty() ? 1 : parts.size()), "maskconv_ext: mask: got ",
-                  size[1], " channels, needs one for each entry of mask_channels");
+  STD_TORCH_CHECK(size[1] == static_cast<int64_t>(parts.empty() ? 1 : parts.size()),
+                  "maskconv_ext: mask: got ", size[1],
+                  " channels, needs one for each entry of mask_channels");
 
   const ScalarType dtype = mask->scalar_type();
   const bool hard = dtype == ScalarType::Bool || dtype == ScalarType::Byte;
@@ -113,12 +115,12 @@ Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Siz
 
   int64_t first = 0;
   for (size_t part = 0; part < parts.size(); ++part) {
-    result.view.parts.push_back({static_cast<int32_t>(part), static_cast<int32_t>(first),
-                                 to_int32(parts[part], "mask_channels")});
+    result.view.parts.push_back(
+        {static_cast<int32_t>(part), static_cast<int32_t>(first), to_int32(parts[part], "mask_channels")});
     first += parts[part];
   }
-  STD_TORCH_CHECK(parts.empty() || first == problem.channels, "maskconv_ext: mask_channels: got a sum of ", first,
-                  ", needs ", problem.channels);
+  STD_TORCH_CHECK(parts.empty() || first == problem.channels, "maskconv_ext: mask_channels: got a sum of ",
+                  first, ", needs ", problem.channels);
   if (parts.size() > 1) result.view.window_channels = problem.groups;
   return result;
 }

@@ -39,6 +39,7 @@ struct Mask {
 
 // Checks the mask (N or 1, Cm, *S) against the problem, whose mask_batch it sets. `parts` counts the input
 // channels of each mask channel; with one part, or none, the mask is shared.
-Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts, ConvProblem& problem);
+Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts,
+               ConvProblem& problem);
 
 }  // namespace maskconv::ops

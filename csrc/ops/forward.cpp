@@ -10,10 +10,11 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(Tensor input, std::optional<Tenso
                                                std::optional<Tensor> bias, Sizes stride, Sizes padding,
                                                Sizes dilation, int64_t groups, Sizes mask_channels,
                                                std::string normalization, std::string mask_update,
-                                               double threshold, std::optional<double> fill, bool pad_is_valid,
-                                               bool channels_last) {
-  ForwardCall call(input, mask, weight, bias, {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups},
-                   mask_channels, normalization, mask_update, threshold, fill, pad_is_valid);
+                                               double threshold, std::optional<double> fill,
+                                               bool pad_is_valid, bool channels_last) {
+  ForwardCall call(input, mask, weight, bias,
+                   {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups}, mask_channels,
+                   normalization, mask_update, threshold, fill, pad_is_valid);
   const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);
 
   if (!call.empty()) {

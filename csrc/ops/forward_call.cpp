@@ -8,7 +8,8 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
                          const std::string& mask_update, double threshold, std::optional<double> fill,
                          bool pad_is_valid)
     : problem(make_problem(arguments)), output_size(ops::output_size(arguments)) {
-  STD_TORCH_CHECK(weight.scalar_type() == input.scalar_type(), "maskconv_ext: weight: needs the dtype of input");
+  STD_TORCH_CHECK(weight.scalar_type() == input.scalar_type(),
+                  "maskconv_ext: weight: needs the dtype of input");
   STD_TORCH_CHECK(!bias || (bias->scalar_type() == input.scalar_type() && bias->numel() == problem.filters),
                   "maskconv_ext: bias: needs one value a filter, in the dtype of input");
   problem.normalization = parse_normalization(normalization);

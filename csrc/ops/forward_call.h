@@ -1,5 +1,5 @@
-// What the CPU and the CUDA kernel of maskconv_ext::forward share: the problem, inputs in the engines' layout, and
-// the small outputs.
+// What the CPU and the CUDA kernel of maskconv_ext::forward share: the problem, inputs in the engines'
+// layout, and the small outputs.
 #pragma once
 
 #include <string>

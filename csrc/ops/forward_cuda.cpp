@@ -4,7 +4,8 @@
 #include "launch/forward.h"
 #include "ops/forward_call.h"
 
-// Weak, so that the library also loads where torch itself has no CUDA. (The stable stream handle needs torch 2.13.)
+// Weak, so that the library also loads where torch itself has no CUDA. (The stable stream handle needs
+// torch 2.13.)
 extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index,
                                                                                    void** ret_stream);
 
@@ -16,8 +17,8 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                                                 std::optional<Tensor> bias, Sizes stride, Sizes padding,
                                                 Sizes dilation, int64_t groups, Sizes mask_channels,
                                                 std::string normalization, std::string mask_update,
-                                                double threshold, std::optional<double> fill, bool pad_is_valid,
-                                                bool channels_last) {
+                                                double threshold, std::optional<double> fill,
+                                                bool pad_is_valid, bool channels_last) {
   const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
   ForwardCall call(input, mask, weight, bias,
                    {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups}, mask_channels,

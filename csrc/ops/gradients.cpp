@@ -16,13 +16,15 @@ struct Gradient {
     STD_TORCH_CHECK(!mask.soft(), "maskconv_ext: mask: got a floating mask, needs a bool or uint8 one");
     if (!valid) return;
     STD_TORCH_CHECK(valid->scalar_type() == ScalarType::Bool &&
-                        valid->numel() == problem.window_batch() * problem.output_positions() *
-                                              mask.view.window_channels &&
+                        valid->numel() ==
+                            problem.window_batch() * problem.output_positions() * mask.view.window_channels &&
                         valid->size(0) == problem.window_batch() && valid->dim() == grad.dim(),
                     "maskconv_ext: valid: needs bool, in the shape of the window sum");
     this->valid = to_engine_layout(*valid);
   }
-  const uint8_t* valid_data() const { return valid ? static_cast<const uint8_t*>(valid->data_ptr()) : nullptr; }
+  const uint8_t* valid_data() const {
+    return valid ? static_cast<const uint8_t*>(valid->data_ptr()) : nullptr;
+  }
 
   Tensor grad;
   std::optional<Tensor> valid;
@@ -33,14 +35,15 @@ Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Te
                       Sizes mask_channels, bool channels_last) {
   const ConvArguments arguments{input_size, sizes_of(weight), stride, padding, dilation, groups};
   ConvProblem problem = make_problem(arguments);
-  STD_TORCH_CHECK(weight.scalar_type() == grad.scalar_type(), "maskconv_ext: weight: needs the dtype of grad");
+  STD_TORCH_CHECK(weight.scalar_type() == grad.scalar_type(),
+                  "maskconv_ext: weight: needs the dtype of grad");
   const Tensor result = empty_beside(grad, input_size, grad.scalar_type(), true);
   const Mask m = make_mask(mask, result, mask_channels, problem);
   if (problem.batch == 0) return channels_last ? result : torch::stable::contiguous(result);
   const Gradient gradient(grad, valid, arguments, problem, m);
   const Tensor w = to_engine_layout(weight);
   cpu::grad_input(cpu_runtime(), problem, dtype_of(grad), m.view, gradient.grad.data_ptr(), w.data_ptr(),
-                  gradient.valid_data(), true, result.data_ptr());
+                  gradient.valid_data(), result.data_ptr());
   return channels_last ? result : torch::stable::contiguous(result);
 }
 

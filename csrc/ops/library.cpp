@@ -6,13 +6,16 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   // The whole masked convolution: output, output mask, window sum. `fill` None stands for the bias.
   library.def(
       "forward(Tensor input, Tensor? mask, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
-      "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float threshold, "
+      "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
+      "threshold, "
       "float? fill, bool pad_is_valid, bool channels_last) -> (Tensor, Tensor, Tensor)");
   // Gradients of the accumulator a, for a hard mask; `grad` is read only where `valid`.
   library.def(
-      "grad_input(Tensor grad, Tensor? valid, Tensor? mask, Tensor weight, SymInt[] input_size, SymInt[] stride, "
+      "grad_input(Tensor grad, Tensor? valid, Tensor? mask, Tensor weight, SymInt[] input_size, SymInt[] "
+      "stride, "
       "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, bool channels_last) -> Tensor");
   library.def(
-      "grad_weight(Tensor grad, Tensor? valid, Tensor input, Tensor? mask, SymInt[] weight_size, SymInt[] stride, "
+      "grad_weight(Tensor grad, Tensor? valid, Tensor input, Tensor? mask, SymInt[] weight_size, SymInt[] "
+      "stride, "
       "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels) -> Tensor");
 }

@@ -1,0 +1,97 @@
+// The CPU engine: masked convolution over raw pointers. Live rows are gathered in cache-sized blocks,
+// multiplied by a library GEMM and finished by a fused epilogue. No torch: what it needs of a framework is in
+// Runtime.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "plan/conv_problem.h"
+#include "plan/dtype.h"
+
+namespace maskconv::cpu {
+
+// What the host supplies. Both are called with sizes >= 1 only.
+struct Runtime {
+  // Calls fn(first, last) over disjoint pieces of [begin, end) of at least `grain` items, and waits for all.
+  // Exceptions thrown by fn must reach the caller.
+  using Body = std::function<void(int64_t first, int64_t last)>;
+  std::function<void(int64_t begin, int64_t end, int64_t grain, const Body& fn)> parallel_for;
+
+  // Row-major c(m, n) = op(a)(m, k) * op(b)(k, n) + beta * c, with beta 0 or 1; c is not read when beta is 0.
+  // ld* is the distance in elements between stored rows: a is stored (k, m) if transpose_a, b (n, k) if
+  // transpose_b. Called from within parallel_for, where it has one thread.
+  template <typename T>
+  using Gemm = std::function<void(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, bool transpose_a,
+                                  const T* b, int64_t ldb, bool transpose_b, T beta, T* c, int64_t ldc)>;
+  Gemm<float> gemm_f32;
+  Gemm<double> gemm_f64;
+
+  int threads = 1;  // how many pieces parallel_for runs at once
+};
+
+enum class MaskKind : int32_t { kNone, kHard /* uint8, non-zero = valid */, kSoft /* compute type */ };
+
+// Input channels [first_channel, first_channel + channels) read mask channel `mask_channel`.
+struct MaskPart {
+  int32_t mask_channel = 0;
+  int32_t first_channel = 0;
+  int32_t channels = 0;
+};
+
+// Mask (mask_batch, D, H, W, channels), contiguous; mask_batch is in the ConvProblem (0 with kNone).
+// Soft values are float, or double where the elements are float64.
+struct MaskView {
+  MaskKind kind = MaskKind::kNone;
+  const void* data = nullptr;
+  int32_t channels = 1;  // Cm
+  std::vector<MaskPart>
+      parts;  // ascending, covering every input channel; with one mask channel it may be empty
+  int32_t window_channels = 1;  // Gw: 1 where one window sum serves all filters, else ConvProblem::groups
+
+  // A mask with several parts counts channels, a shared one counts positions.
+  bool shared() const { return parts.size() <= 1; }
+};
+
+// Window size W: what the window sum reaches when everything is valid.
+inline int64_t window_size(const ConvProblem& problem, const MaskView& mask) {
+  return int64_t{problem.taps()} * (mask.shared() ? 1 : problem.channels_per_group());
+}
+
+enum class MaskElement : int32_t { kUInt8, kFloat32, kFloat64 };
+
+// y[n, q, k] is at n * batch + q * position + k * filter, q running over oD * oH * oW.
+struct OutputStrides {
+  int64_t batch = 0;
+  int64_t position = 0;
+  int64_t filter = 0;
+};
+
+struct ForwardOutput {
+  void* y = nullptr;  // element type of the call
+  OutputStrides strides;
+  // Both (window_batch, oD, oH, oW, Gw) and contiguous. The sums are int32 for none and hard, else as the
+  // mask.
+  void* window_sum = nullptr;
+  void* out_mask = nullptr;
+  MaskElement out_mask_element = MaskElement::kUInt8;
+};
+
+// x (N, D, H, W, C), weight (K, kD, kH, kW, C / groups), bias (K) or null; all of type `dtype`.
+void forward(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+             const void* x, const void* weight, const void* bias, const ForwardOutput& out);
+
+// In both gradients `grad` (N, oD, oH, oW, K) is that of the accumulator: scale(q) applied already and
+// exactly 0 where valid(q) is false. `valid`, if given, is uint8 (window_batch, oD, oH, oW, Gw): grad is not
+// even read where no window channel of q is valid, which is what makes holes cheap.
+
+// grad_input (N, D, H, W, C): exactly 0 where m == 0, and times m for a soft mask.
+void grad_input(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+                const void* grad, const void* weight, const uint8_t* valid, void* grad_input);
+
+// grad_weight (K, kD, kH, kW, C / groups). Deterministic for a given Runtime::threads.
+void grad_weight(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+                 const void* grad, const void* x, const uint8_t* valid, void* grad_weight);
+
+}  // namespace maskconv::cpu

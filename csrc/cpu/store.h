@@ -1,0 +1,101 @@
+// Writes blocks of finished rows, and the rows nobody computed, through the strides of the output.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/engine.h"
+#include "cpu/taps.h"
+#include "cpu/vector_ops.h"
+
+namespace maskconv::cpu {
+
+template <typename T>
+struct OutputView {
+  T* data;
+  OutputStrides strides;
+  int64_t positions;  // of one image
+  int32_t channels;
+
+  T* row(int64_t row) const {
+    const int64_t n = row / positions;
+    return data + n * strides.batch + (row - n * positions) * strides.position;
+  }
+
+  // values is (count, channels); `rounded` is scratch of the same size.
+  template <typename Acc>
+  void store(const int64_t* rows, int64_t count, const Acc* values, T* rounded) const {
+    if (strides.filter == 1) {
+      for (int64_t i = 0; i < count; ++i) narrow(values + i * channels, row(rows[i]), channels);
+      return;
+    }
+    constexpr int64_t kRows =
+        16;  // transposed this many rows at a time: a cache line of neighbouring positions
+    narrow(values, rounded, count * channels);
+    for (int64_t first = 0; first < count; first += kRows) {
+      const int64_t n = std::min(kRows, count - first);
+      T* to[kRows];
+      for (int64_t i = 0; i < n; ++i) to[i] = row(rows[first + i]);
+      const T* from = rounded + first * channels;
+      for (int32_t k = 0; k < channels; ++k)
+        for (int64_t i = 0; i < n; ++i) to[i][k * strides.filter] = from[i * channels + k];
+    }
+  }
+
+  // Gives every row that is not live these values, one a channel.
+  void fill_dead(const Runtime& runtime, int64_t batch, const LiveMap& live,
+                 const std::vector<T>& values) const {
+    if (!live.data || batch * positions == 0) return;
+    constexpr int64_t kGrain = 1 << 12;
+    runtime.parallel_for(0, batch * positions, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t first = begin, last; first < end; first = last) {
+        const int64_t n = first / positions, image = n * positions;
+        const uint8_t* alive = live.image(n);
+        last = first + 1;
+        if (alive[first - image]) continue;
+        const int64_t stop = std::min(end, image + positions);
+        while (last < stop && !alive[last - image]) ++last;
+        T* to = row(first);
+        if (strides.filter == 1) {
+          for (int64_t i = 0; i < last - first; ++i)
+            std::copy(values.begin(), values.end(), to + i * strides.position);
+        } else {
+          for (int32_t k = 0; k < channels; ++k)
+            for (int64_t i = 0; i < last - first; ++i)
+              to[k * strides.filter + i * strides.position] = values[k];
+        }
+      }
+    });
+  }
+};
+
+// Values of T as compute type: themselves, or converted into storage.
+template <typename T, typename Acc = typename Compute<T>::type>
+const Acc* as_compute(const T* values, int64_t n, std::vector<Acc>& storage) {
+  if constexpr (std::is_same_v<T, Acc>) {
+    return values;
+  } else {
+    if (!values) return nullptr;
+    storage.resize(n);
+    widen(values, storage.data(), n);
+    return storage.data();
+  }
+}
+
+// Calls fn with a value of the element type.
+template <typename Fn>
+void dispatch(DType dtype, const Fn& fn) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return fn(float{});
+    case DType::kFloat64:
+      return fn(double{});
+    case DType::kBFloat16:
+      return fn(BFloat16{});
+    case DType::kFloat16:
+      return fn(Half{});
+  }
+}
+
+}  // namespace maskconv::cpu

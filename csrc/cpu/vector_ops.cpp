@@ -1,0 +1,145 @@
+#include "cpu/vector_ops.h"
+
+#include <algorithm>
+#include <cstring>
+
+// Hot loops are compiled for several x86 instruction sets, the best of which is chosen as the library loads.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
+#if __has_attribute(target_clones)
+#define MASKCONV_CLONES __attribute__((target_clones("avx512f", "arch=haswell", "default")))
+#endif
+#endif
+#ifndef MASKCONV_CLONES
+#define MASKCONV_CLONES
+#endif
+
+namespace maskconv::cpu {
+namespace {
+
+// Inlined into each clone, to be compiled for its instruction set.
+#define MASKCONV_INLINE inline __attribute__((always_inline))
+
+template <typename T, typename Mask>
+MASKCONV_INLINE void apply_mask_to(T* values, const Mask* mask, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) values[i] = mask[i] != 0 ? values[i] : T(0);
+}
+
+template <typename T>
+MASKCONV_INLINE void apply_soft_mask_to(T* values, const T* mask, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) values[i] = (mask[i] != 0 ? values[i] : T(0)) * mask[i];
+}
+
+template <typename T>
+MASKCONV_INLINE void scale_and_add_to(T* values, T factor, const T* bias, int64_t n) {
+  if (!bias) {
+    for (int64_t i = 0; i < n; ++i) values[i] *= factor;
+  } else {
+    for (int64_t i = 0; i < n; ++i) values[i] = factor * values[i] + bias[i];
+  }
+}
+
+template <typename T>
+MASKCONV_INLINE void multiply_add_to(T* sums, const T* a, const T* b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += a[i] * b[i];
+}
+
+// Vectors of the compiler, since arrays as tiles do not reliably stay in registers while the terms pass by.
+template <typename T, int kBytes>
+struct Vector {
+  typedef T type __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
+};
+
+template <int kBytes, int kVectors, typename T>
+MASKCONV_INLINE int64_t dot_tiles(T* sums, const T* const* a, const T* const* b, int64_t terms, int64_t from,
+                                  int64_t n) {
+  using V = typename Vector<T, kBytes>::type;
+  constexpr int64_t kLanes = kBytes / int64_t(sizeof(T));
+  for (; from + kVectors * kLanes <= n; from += kVectors * kLanes) {
+    V tile[kVectors] = {};
+    for (int64_t t = 0; t < terms; ++t) {
+      const V* x = reinterpret_cast<const V*>(a[t] + from);
+      const V* y = reinterpret_cast<const V*>(b[t] + from);
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; ++i) tile[i] += x[i] * y[i];
+    }
+    for (int i = 0; i < kVectors; ++i) reinterpret_cast<V*>(sums + from)[i] = tile[i];
+  }
+  return from;
+}
+
+template <typename T>
+MASKCONV_INLINE void dot_channels_to(T* sums, const T* const* a, const T* const* b, int64_t terms,
+                                     int64_t n) {
+  int64_t from = dot_tiles<64, 4>(sums, a, b, terms, 0, n);
+  from = dot_tiles<64, 1>(sums, a, b, terms, from, n);
+  from = dot_tiles<16, 1>(sums, a, b, terms, from, n);
+  dot_tiles<sizeof(T), 1>(sums, a, b, terms, from, n);
+}
+
+}  // namespace
+
+void widen(const float* from, float* to, int64_t n) { std::memcpy(to, from, n * sizeof(float)); }
+void widen(const double* from, double* to, int64_t n) { std::memcpy(to, from, n * sizeof(double)); }
+MASKCONV_CLONES void widen(const BFloat16* from, float* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = widen(from[i]);
+}
+MASKCONV_CLONES void widen(const Half* from, float* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = widen(from[i]);
+}
+
+void narrow(const float* from, float* to, int64_t n) { std::memcpy(to, from, n * sizeof(float)); }
+void narrow(const double* from, double* to, int64_t n) { std::memcpy(to, from, n * sizeof(double)); }
+MASKCONV_CLONES void narrow(const float* from, BFloat16* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = narrow<BFloat16>(from[i]);
+}
+MASKCONV_CLONES void narrow(const float* from, Half* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = narrow<Half>(from[i]);
+}
+
+MASKCONV_CLONES void apply_mask(float* values, const uint8_t* mask, int64_t n) {
+  apply_mask_to(values, mask, n);
+}
+MASKCONV_CLONES void apply_mask(double* values, const uint8_t* mask, int64_t n) {
+  apply_mask_to(values, mask, n);
+}
+MASKCONV_CLONES void apply_mask(float* values, const float* mask, int64_t n) {
+  apply_soft_mask_to(values, mask, n);
+}
+MASKCONV_CLONES void apply_mask(double* values, const double* mask, int64_t n) {
+  apply_soft_mask_to(values, mask, n);
+}
+
+MASKCONV_CLONES void scale_and_add(float* values, float factor, const float* bias, int64_t n) {
+  scale_and_add_to(values, factor, bias, n);
+}
+MASKCONV_CLONES void scale_and_add(double* values, double factor, const double* bias, int64_t n) {
+  scale_and_add_to(values, factor, bias, n);
+}
+
+MASKCONV_CLONES void accumulate(float* sums, const float* values, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += values[i];
+}
+MASKCONV_CLONES void accumulate(double* sums, const double* values, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += values[i];
+}
+MASKCONV_CLONES void accumulate(int32_t* sums, const int32_t* values, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += values[i];
+}
+
+MASKCONV_CLONES void multiply_add(float* sums, const float* a, const float* b, int64_t n) {
+  multiply_add_to(sums, a, b, n);
+}
+MASKCONV_CLONES void multiply_add(double* sums, const double* a, const double* b, int64_t n) {
+  multiply_add_to(sums, a, b, n);
+}
+
+MASKCONV_CLONES void dot_channels(float* sums, const float* const* a, const float* const* b, int64_t terms,
+                                  int64_t n) {
+  dot_channels_to(sums, a, b, terms, n);
+}
+MASKCONV_CLONES void dot_channels(double* sums, const double* const* a, const double* const* b, int64_t terms,
+                                  int64_t n) {
+  dot_channels_to(sums, a, b, terms, n);
+}
+
+}  // namespace maskconv::cpu

@@ -1,0 +1,44 @@
+// The engine's loops over contiguous channels. Acc is the compute type of T.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/half.h"
+
+namespace maskconv::cpu {
+
+// Rounding of many values at once, and its inverse.
+void widen(const float* from, float* to, int64_t n);
+void widen(const double* from, double* to, int64_t n);
+void widen(const BFloat16* from, float* to, int64_t n);
+void widen(const Half* from, float* to, int64_t n);
+void narrow(const float* from, float* to, int64_t n);
+void narrow(const double* from, double* to, int64_t n);
+void narrow(const float* from, BFloat16* to, int64_t n);
+void narrow(const float* from, Half* to, int64_t n);
+
+// values = values where the mask is not 0, else 0; a soft mask multiplies as well. The mask has a value per
+// channel.
+void apply_mask(float* values, const uint8_t* mask, int64_t n);
+void apply_mask(double* values, const uint8_t* mask, int64_t n);
+void apply_mask(float* values, const float* mask, int64_t n);
+void apply_mask(double* values, const double* mask, int64_t n);
+
+// values = factor * values + bias, bias may be null
+void scale_and_add(float* values, float factor, const float* bias, int64_t n);
+void scale_and_add(double* values, double factor, const double* bias, int64_t n);
+
+// sums += values
+void accumulate(float* sums, const float* values, int64_t n);
+void accumulate(double* sums, const double* values, int64_t n);
+void accumulate(int32_t* sums, const int32_t* values, int64_t n);
+
+// sums += a * b, channel by channel
+void multiply_add(float* sums, const float* a, const float* b, int64_t n);
+void multiply_add(double* sums, const double* a, const double* b, int64_t n);
+
+// sums[c] = sum over i of a[i][c] * b[i][c]
+void dot_channels(float* sums, const float* const* a, const float* const* b, int64_t terms, int64_t n);
+void dot_channels(double* sums, const double* const* a, const double* const* b, int64_t terms, int64_t n);
+
+}  // namespace maskconv::cpu
