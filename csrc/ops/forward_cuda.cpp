@@ -2,12 +2,8 @@
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/forward.h"
+#include "ops/cuda_stream.h"
 #include "ops/forward_call.h"
-
-// Weak, so that the library also loads where torch itself has no CUDA. (The stable stream handle needs
-// torch 2.13.)
-extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index,
-                                                                                   void** ret_stream);
 
 namespace maskconv::ops {
 
@@ -38,9 +34,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
   arguments.out_mask = call.out_mask.data_ptr();
   arguments.window_sum = static_cast<int32_t*>(call.window_sum.data_ptr());
 
-  void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(input.get_device_index(), &stream));
-  if (!call.empty()) launch_forward(arguments, stream);
+  if (!call.empty()) launch_forward(arguments, current_stream(input));
   return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
           call.public_window(call.window_sum)};
 }

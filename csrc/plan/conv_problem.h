@@ -1,5 +1,6 @@
 // One masked convolution as plain data: no torch, no CUDA. The bindings fill it in; the CPU engine, the
-// planner, the CUDA kernels (constexpr members: --expt-relaxed-constexpr) and their emulation read it. Names follow maskconv_ext/reference.py.
+// planner, the CUDA kernels (constexpr members: --expt-relaxed-constexpr) and their emulation read it. Names
+// follow maskconv_ext/reference.py.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,8 @@ struct ConvProblem {
 
   Normalization normalization = Normalization::kRatio;
   MaskUpdate mask_update = MaskUpdate::kAny;
-  double threshold = 0.0;  // MaskUpdate::kThreshold only
-  double fill = 0.0;       // written where valid(q) is false ...
+  double threshold = 0.0;       // MaskUpdate::kThreshold only
+  double fill = 0.0;            // written where valid(q) is false ...
   bool fill_with_bias = false;  // ... unless this is set: then the bias of the filter
 
   constexpr int32_t channels_per_group() const { return channels / groups; }

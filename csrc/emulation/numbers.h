@@ -1,0 +1,89 @@
+// The host's 16-bit floats: conversions as the device does them (round to nearest even, one canonical NaN).
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+namespace maskconv {
+
+struct f16 {
+  uint16_t bits = 0;
+};
+
+struct bf16 {
+  uint16_t bits = 0;
+};
+
+inline constexpr uint16_t kCanonicalNan16 = 0x7fff;
+
+inline float to_float(f16 value) {
+  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000) << 16;
+  const uint32_t exponent = (value.bits >> 10) & 0x1f;
+  const uint32_t mantissa = value.bits & 0x3ff;
+  if (exponent == 0) {  // zero and subnormals: a multiple of 2^-24, which a float holds exactly
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+  }
+  constexpr uint32_t kRebias = 127 - 15;
+  const uint32_t wide_exponent = exponent == 0x1f ? 0xff : exponent + kRebias;
+  return std::bit_cast<float>(sign | wide_exponent << 23 | mantissa << 13);
+}
+
+inline float to_float(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
+inline float to_float(float value) { return value; }
+
+namespace detail {
+
+inline f16 to_f16(float value) {
+  const uint32_t wide = std::bit_cast<uint32_t>(value);
+  const uint16_t sign = static_cast<uint16_t>((wide >> 16) & 0x8000);
+  if (std::isnan(value)) return {kCanonicalNan16};
+  const float magnitude = std::fabs(value);
+  constexpr float kSmallestNormal = 0x1p-14f;
+  constexpr float kRoundsToInfinity =
+      65520.0f;  // half way between the largest f16 and 2^16: a tie goes to even
+  constexpr uint16_t kInfinity = 0x7c00;
+  if (magnitude >= kRoundsToInfinity) return {static_cast<uint16_t>(sign | kInfinity)};
+  if (magnitude <
+      kSmallestNormal) {  // counts multiples of 2^-24; 1024 of them are the smallest normal's bits
+    const auto steps = static_cast<uint16_t>(std::nearbyint(magnitude * 0x1p24f));
+    return {static_cast<uint16_t>(sign | steps)};
+  }
+  constexpr uint32_t kDropped = 13;
+  constexpr uint32_t kRebias = (127u - 15u) << 23;
+  const uint32_t bits = (wide & 0x7fffffff) - kRebias;
+  const uint32_t to_even = (1u << (kDropped - 1)) - 1 + ((bits >> kDropped) & 1);
+  return {static_cast<uint16_t>(sign | (bits + to_even) >> kDropped)};
+}
+
+inline bf16 to_bf16(float value) {
+  if (std::isnan(value)) return {kCanonicalNan16};
+  const uint32_t wide = std::bit_cast<uint32_t>(value);
+  return {static_cast<uint16_t>((wide + 0x7fff + ((wide >> 16) & 1)) >> 16)};
+}
+
+}  // namespace detail
+
+template <class T>
+T from_float(float value) {
+  if constexpr (std::is_same_v<T, f16>) {
+    return detail::to_f16(value);
+  } else if constexpr (std::is_same_v<T, bf16>) {
+    return detail::to_bf16(value);
+  } else {
+    static_assert(std::is_same_v<T, float>);
+    return value;
+  }
+}
+
+// Bytes moved as one access.
+struct alignas(8) Vec8 {
+  uint32_t word[2];
+};
+struct alignas(16) Vec16 {
+  uint32_t word[4];
+};
+
+}  // namespace maskconv
