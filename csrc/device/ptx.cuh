@@ -108,7 +108,7 @@ __device__ __forceinline__ void cp_async(void* smem, const void* global, bool pr
   const uint32_t destination = detail::shared_address(smem);
   const size_t source = __cvta_generic_to_global(global);
   const int source_bytes = pred ? Bytes : 0;
-  if constexpr (Bytes == 16) {  // only 16 bytes may pass by L1, which has nothing to reuse in a gather
+  if constexpr (Bytes == 16) {  // past L1, which .cg has for 16 bytes only
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source),
                  "r"(source_bytes)
                  : "memory");

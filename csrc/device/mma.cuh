@@ -1,0 +1,80 @@
+// A warp's part of the tile on tensor cores: ldmatrix from the swizzled stages, mma.sync into registers.
+#pragma once
+
+#include "device/gather.cuh"
+#include "device/smem.cuh"
+
+namespace maskconv {
+
+template <ForwardConfig kConfig, class Element>
+class WarpTile {
+ public:
+  static constexpr int32_t kMmaM = 16;
+  static constexpr int32_t kMmaN = 8;
+  static constexpr int32_t kMmaK = 16;
+  static constexpr int32_t kRows = kConfig.block_m / kConfig.warps_m;
+  static constexpr int32_t kColumns = kConfig.block_n / kConfig.warps_n;
+  static constexpr int32_t kTilesM = kRows / kMmaM;
+  static constexpr int32_t kTilesN = kColumns / kMmaN;
+  static_assert(kTilesN % 2 == 0, "one ldmatrix_x4 brings the filters of two mma");
+  static_assert(kConfig.block_k % kMmaK == 0, "a stage is a whole number of mma deep");
+
+  __device__ __forceinline__ WarpTile()
+      : lane_(threadIdx.x % 32),
+        row_(threadIdx.x / 32 / kConfig.warps_n * kRows),
+        column_(threadIdx.x / 32 % kConfig.warps_n * kColumns) {}
+
+  __device__ __forceinline__ void multiply(const unsigned char* stage) {
+#pragma unroll
+    for (int32_t k = 0; k < kConfig.block_k; k += kMmaK) {
+      const int32_t chunk = k / Loader::kChunkElements;
+      uint32_t a[kTilesM][4];
+      uint32_t b[kTilesN / 2][4];
+      // The four 8x8 matrices of a: rows 0-7 and 8-15 of the lower 8 channels, then of the upper 8.
+#pragma unroll
+      for (int32_t m = 0; m < kTilesM; ++m)
+        ptx::ldmatrix_x4(a[m],
+                         stage + swizzled<kRowChunks>(row_ + m * kMmaM + lane_ % 16, chunk + lane_ / 16));
+      // Of b: the lower and upper 8 channels of 8 filters, then of the next 8.
+#pragma unroll
+      for (int32_t n = 0; n < kTilesN / 2; ++n)
+        ptx::ldmatrix_x4(b[n], stage + Loader::kFilterOffset +
+                                   swizzled<kRowChunks>(column_ + n * 2 * kMmaN + lane_ / 16 * 8 + lane_ % 8,
+                                                        chunk + lane_ / 8 % 2));
+#pragma unroll
+      for (int32_t m = 0; m < kTilesM; ++m)
+#pragma unroll
+        for (int32_t n = 0; n < kTilesN; ++n)
+          ptx::mma_m16n8k16<Element>(sums_[m][n], a[m], {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]});
+    }
+  }
+
+  // Leaves the sums where the epilogue expects them.
+  __device__ __forceinline__ void put(const ForwardSmem<kConfig, Element>& smem) const {
+#pragma unroll
+    for (int32_t m = 0; m < kTilesM; ++m)
+#pragma unroll
+      for (int32_t n = 0; n < kTilesN; ++n)
+#pragma unroll
+        for (int32_t half = 0; half < 2; ++half) {
+          const int32_t row = row_ + m * kMmaM + half * 8 + lane_ / 4;
+          const int32_t column = column_ + n * kMmaN + lane_ % 4 * 2;
+          ptx::store_shared(reinterpret_cast<Pair*>(smem.accumulator(row, column)),
+                            Pair{{sums_[m][n][half * 2], sums_[m][n][half * 2 + 1]}});
+        }
+  }
+
+ private:
+  using Loader = OperandLoader<kConfig, Element>;
+  static constexpr int32_t kRowChunks = Loader::kRowChunks;
+  struct alignas(8) Pair {
+    float value[2];
+  };
+
+  const int32_t lane_;
+  const int32_t row_;
+  const int32_t column_;
+  float sums_[kTilesM][kTilesN][4] = {};
+};
+
+}  // namespace maskconv

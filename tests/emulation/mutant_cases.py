@@ -1,0 +1,101 @@
+"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_cases.py LIBRARY`.
+
+Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any
+
+import numpy as np
+from forward_case import Case, answer, check, expected_mma, line, make_data
+
+BLOCK = 64  # both tiles are 64 x 64
+NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
+MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
+
+HALF = np.ones((1, 1, 18, 16), np.uint8)
+HALF[:, :, 9:] = 0  # below it no tap is live, and on its border the lowest row of taps is live in few rows
+
+
+class KernelError(Exception):
+    pass
+
+
+class Mutant:
+    """What forward_case needs of the emulation module."""
+
+    def __init__(self, path: str) -> None:
+        self.library = ctypes.CDLL(path)
+
+    def forward(
+        self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], config: str, seed: int, preempt: bool
+    ):
+        axes = ("input", "output", "kernel", "stride", "padding", "dilation")
+        integers = [2 if dtype == "bfloat16" else 0]
+        integers += [problem[key] for key in ("batch", "channels", "filters", "groups")]
+        integers += [value for key in axes for value in problem[key]]
+        integers += [problem["mask_batch"], problem["pad_is_valid"]]
+        integers += [NORMALIZATIONS.index(problem["normalization"]), MASK_UPDATES.index(problem["mask_update"])]
+        integers += [problem["fill_with_bias"]]
+        order = ("input", "mask", "weight", "bias", "output", "out_mask", "window_sum")
+        given = [arrays[key] for key in order]
+        counted = (ctypes.c_int64 * 2)()
+        message = ctypes.create_string_buffer(4096)
+        failed = self.library.run_forward(
+            (ctypes.c_int64 * len(integers))(*map(int, integers)),
+            ctypes.c_double(problem["threshold"]),
+            ctypes.c_double(problem["fill"]),
+            (ctypes.c_void_p * 7)(*(None if a is None else a.ctypes.data for a in given)),
+            (ctypes.c_int64 * 7)(*(0 if a is None else a.nbytes for a in given)),
+            ctypes.c_uint64(seed),
+            counted,
+            message,
+            ctypes.c_int64(len(message)),
+        )
+        if failed:
+            raise KernelError(message.value.decode())
+        return {"config": config, "counters": {"mma": counted[0], "bank_conflicts": counted[1]}}
+
+
+SPREAD = Case(channels=40, filters=72, size=(1, 8, 16), batch=2)
+MMA_CASES = [
+    Case(channels=64, filters=64, size=(1, 8, 16), valid_fraction=0.9),  # whole tiles: conflicts would show
+    SPREAD,  # tails of channels and filters, several steps of each tap
+    line(Case(channels=8, filters=5), 70),  # a row tail, and scalar stores
+    Case(groups=2, channels=16, filters=16, batch=2, mask_batch=1, size=(1, 5, 7)),
+    Case(channels=8, filters=8, dilation=(1, 2, 3), stride=(1, 2, 1), padding=((0, 0), (2, 0), (3, 4))),
+    Case(channels=8, filters=8, pad_is_valid=True, mask_update="all", fill=2.0, valid_fraction=0.9),
+    Case(channels=8, filters=8, mask_update="threshold", threshold=0.0, valid_fraction=0.05),
+    Case(channels=8, filters=8, mask_update="center", pad_is_valid=True, padding=((0, 0), (3, 0), (0, 3))),
+    line(Case(channels=8, filters=8, valid_fraction=0.1), 70, kernel=40),
+]
+SIMT_CASES = [
+    Case(dtype="float32", channels=3, filters=70, batch=2, size=(1, 6, 7)),
+    Case(dtype="float32", groups=2, channels=20, filters=6),
+]
+
+
+def outcome(path: str) -> str:
+    mutant = Mutant(path)
+    try:
+        for case in MMA_CASES + SIMT_CASES:
+            counters = check(mutant, case).counters
+            if counters["bank_conflicts"]:
+                return f"counters: {counters['bank_conflicts']} bank conflicts in {case}"
+        half = Case(size=(1, 18, 16))
+        mma = check(mutant, half, mask=HALF).counters["mma"]
+        wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK)
+        if mma != wanted:
+            return f"counters: {mma} mma, expected {wanted}"
+    except KernelError as error:
+        return str(error)
+    except AssertionError as error:
+        return "wrong: " + " ".join(str(error).split())[:300]
+    return "passed"
+
+
+if __name__ == "__main__":
+    print(outcome(sys.argv[1]))

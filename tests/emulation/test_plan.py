@@ -1,0 +1,92 @@
+"""The planner: which tile runs, what fits, and the sentences that say why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from forward_case import Case
+
+from maskconv_ext import _emulation
+
+R50_56 = Case(batch=256, size=(1, 56, 56), channels=64, filters=64)
+R50_7 = Case(batch=256, size=(1, 7, 7), channels=512, filters=512)
+A100_SHARED = 166912
+SMALL_SHARED = 101376  # compute capability 8.6 and 8.9
+
+
+def choose(case: Case, **options: object) -> str:
+    return _emulation.choose_forward(case.problem(), case.dtype, **options)
+
+
+def why_not(case: Case, **options: object) -> str:
+    return _emulation.why_not_forward(case.problem(), case.dtype, **options)
+
+
+def test_the_largest_tile_that_fills_the_device() -> None:
+    assert choose(R50_56) == "mma_128x64x32_s4"  # 64 filters: 128 columns would idle half
+    assert choose(R50_7) == "mma_128x128x32_s4"
+    assert choose(replace(R50_7, filters=192)) == "mma_128x64x32_s4"
+    assert choose(replace(R50_7, batch=8)) == "mma_64x64x32_s4"
+    assert choose(replace(R50_7, batch=8), device=_emulation.DeviceProperties(multiprocessors=4)) == "mma_128x128x32_s4"
+
+
+def test_what_tensor_cores_cannot_take_goes_to_simt() -> None:
+    assert choose(replace(R50_56, dtype="float32")) == "simt_64x64x8_s2"
+    assert choose(replace(R50_56, dtype="float64")) == "simt_64x32x8_s2"
+    assert choose(replace(R50_56, channels=3)) == "simt_64x64x8_s2"
+    assert choose(replace(R50_56, channels=64, groups=16)) == "simt_64x64x8_s2"
+    assert choose(R50_56, aligned=False) == "simt_64x64x8_s2"
+    assert choose(R50_56, device=_emulation.DeviceProperties(compute_capability=75)) == "simt_64x64x8_s2"
+
+
+def test_every_tile_fits_the_shared_memory_it_is_offered() -> None:
+    most = 1024
+    for config in _emulation.forward_configs():
+        dtype = "float64" if config.startswith("simt_64x32") else "bfloat16"
+        assert _emulation.forward_shared_bytes(config, dtype, most) <= SMALL_SHARED
+    # What the tile table says of occupancy, for windows of at most 32 taps.
+    kept_by_system = 1024
+    per_multiprocessor = 233472
+    assert (
+        4 * (_emulation.forward_shared_bytes("mma_128x64x32_s4", "bfloat16", 32) + kept_by_system) <= per_multiprocessor
+    )
+    assert 2 * (_emulation.forward_shared_bytes("mma_128x128x32_s4", "bfloat16", 32) + kept_by_system) <= A100_SHARED
+
+
+def test_a_tile_too_large_for_the_device_is_passed_over() -> None:
+    device = _emulation.DeviceProperties(shared_bytes_per_block=64 * 1024)
+    assert choose(R50_7, device=device) == "mma_128x64x32_s4"
+
+
+@pytest.mark.parametrize(
+    "case, options, reason",
+    [
+        (R50_56, {}, ""),
+        (replace(R50_56, dtype="float32", channels=3), {}, ""),
+        (R50_56, {"soft_mask": True}, "the mask is soft; the CUDA kernel takes a bool or uint8 mask, or none"),
+        (
+            R50_56,
+            {"mask_channels": 64},
+            "the mask has 64 channels; the CUDA kernel takes one mask shared by all channels",
+        ),
+        (
+            replace(R50_56, kernel=(11, 11, 11), size=(20, 20, 20)),
+            {},
+            "the kernel has 1331 taps; the CUDA kernel takes at most 1024",
+        ),
+        (
+            replace(R50_56, size=(1, 1, 2**31 - 1), stride=(1, 1, 2), padding=((0, 0), (1, 1), (4, 4))),
+            {},
+            "the windows reach over 2147483655 positions of one axis; the CUDA kernel counts them in 32 bits",
+        ),
+        (
+            replace(R50_56, batch=2**20, size=(1, 512, 512)),
+            {},
+            "the output has 274877906944 positions x 64 filters: more tiles than one launch can carry",
+        ),
+    ],
+    ids=lambda value: value[:30].replace(" ", "_") if isinstance(value, str) else "",
+)
+def test_what_the_kernel_takes(case: Case, options: dict[str, object], reason: str) -> None:
+    assert why_not(case, **options) == reason
