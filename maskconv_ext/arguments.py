@@ -59,6 +59,17 @@ def is_soft(mask: torch.Tensor | None) -> bool:
     return mask is not None and mask.dtype not in HARD_MASK_DTYPES
 
 
+def autocasts(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def conv_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """The dtype this tensor enters a convolution in: under autocast that one's, which leaves float64 alone."""
+    if autocasts(tensor.device.type) and tensor.is_floating_point() and tensor.dtype != torch.float64:
+        return torch.get_autocast_dtype(tensor.device.type)
+    return tensor.dtype
+
+
 def check_call(
     op: str,
     rank: int,
@@ -141,7 +152,7 @@ def _check_tensors(
     if bias is not None and _shape(bias) != (weight.shape[0],):
         raise ValueError(f"{op}: bias: got shape {_shape(bias)}, needs ({weight.shape[0]},), one a filter of weight")
     for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None and value.dtype != input.dtype:
+        if value is not None and conv_dtype(value) != conv_dtype(input):
             raise TypeError(f"{op}: {name}: got {value.dtype}, needs {input.dtype}, the dtype of input")
     for name, value in (("mask", mask), ("weight", weight), ("bias", bias)):
         if value is not None and value.device != input.device:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import native, reference
-from .arguments import check_call, check_soft_values
+from .arguments import autocasts, check_call, check_soft_values, conv_dtype
 from .geometry import pad_axis
 
 _check_soft_masks = False
@@ -63,13 +63,11 @@ def _masked_conv(
             geometry = dataclasses.replace(geometry, padding=padding_left)
     options = dataclasses.replace(options, geometry=geometry)
 
+    # As F.conv2d under autocast; the mask keeps counting in its own dtype.
     device = input.device.type
-    if torch.is_autocast_enabled(device):
-        # As F.conv2d under autocast, which leaves float64 alone; the mask keeps counting in its own dtype.
-        if input.dtype != torch.float64:
-            dtype = torch.get_autocast_dtype(device)
-            input, weight = input.to(dtype), weight.to(dtype)
-            bias = None if bias is None else bias.to(dtype)
+    if autocasts(device):
+        input, weight = input.to(conv_dtype(input)), weight.to(conv_dtype(weight))
+        bias = None if bias is None else bias.to(conv_dtype(bias))
         with torch.autocast(device, enabled=False):
             results = _dispatch(input, mask, weight, bias, options)
     else:

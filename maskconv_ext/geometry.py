@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch._prims_common import suggest_memory_format
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -106,6 +107,8 @@ def pad_axis(tensor: torch.Tensor, axis: int, before: int, after: int, mode: str
         index = index.remainder(size)
     else:
         index = (size - 1) - (index.abs() - (size - 1)).abs()
+    if suggest_memory_format(tensor) in (torch.channels_last, torch.channels_last_3d):
+        return tensor.movedim(1, -1).index_select(dim - 1, index).movedim(-1, 1)
     return tensor.index_select(dim, index)
 
 

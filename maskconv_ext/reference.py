@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
 from .arguments import Options, is_soft
 
@@ -68,7 +69,9 @@ def masked_conv(
         out_mask = out_mask.float()
     else:
         out_mask = out_mask.to(torch.bool if mask is None else mask.dtype)
-    return y.to(input.dtype), out_mask, s.round().to(torch.int32) if hard else s
+    # The memory format is the plain convolution's, whatever that of weight_sum did to y.
+    y = y.to(input.dtype, memory_format=suggest_memory_format(a))
+    return y, out_mask, s.round().to(torch.int32) if hard else s
 
 
 def scale_of(s: Tensor, window_size: int, normalization: str) -> Tensor:

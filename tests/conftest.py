@@ -1,0 +1,82 @@
+"""Devices, engines and seeds that all tests share."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import hypothesis
+import pytest
+import torch
+
+from maskconv_ext import native
+from maskconv_ext.arguments import Options, is_soft
+
+# Examples differ from run to run; a failure prints its blob, and the summary the seed that repeats the whole run.
+hypothesis.settings.register_profile(
+    "maskconv",
+    deadline=None,
+    print_blob=True,
+    # The engine fixture stays the same for all examples of a test.
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("maskconv")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+    # Error bounds are those of the dtype, so float32 is float32.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    terminalreporter.write_line(f"repeat the random examples with --hypothesis-seed={config.option.hypothesis_seed}")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> str:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device: torch.cuda.is_available() is False")
+    return request.param
+
+
+def native_is_built() -> bool:
+    return hasattr(torch.ops.maskconv_ext, "forward")
+
+
+def require_native() -> None:
+    """Without the library a test of it fails, or says aloud that it was left out."""
+    if native_is_built():
+        return
+    message = "the native library is not built or not loaded: run `make build`"
+    if os.environ.get("MASKCONV_NATIVE_OPTIONAL") == "1":
+        pytest.skip(f"{message} (skipped because MASKCONV_NATIVE_OPTIONAL=1)")
+    pytest.fail(f"{message}; MASKCONV_NATIVE_OPTIONAL=1 skips these tests", pytrace=False)
+
+
+def may_decline(device_type: str, mask: torch.Tensor | None, options: Options) -> bool:
+    """What the native engine is documented to leave to the reference."""
+    if device_type not in ("cpu", "cuda") or options.needs_weight_sum:
+        return True
+    return device_type == "cuda" and (is_soft(mask) or not options.shared_mask)
+
+
+@pytest.fixture(params=["native", "reference"])
+def engine(request, monkeypatch) -> str:
+    """Runs the test through one engine; the native one may decline only what is documented."""
+    if request.param == "reference":
+        monkeypatch.setattr(native, "can_run", lambda *args, **kwargs: False)
+        return request.param
+    require_native()
+    can_run = native.can_run
+
+    def checked_can_run(input, mask, weight, options):
+        runs = can_run(input, mask, weight, options)
+        assert runs or may_decline(input.device.type, mask, options), f"the native engine declined {options}"
+        return runs
+
+    monkeypatch.setattr(native, "can_run", checked_can_run)
+    return request.param
