@@ -61,16 +61,17 @@ inline int64_t window_size(const ConvProblem& problem, const MaskView& mask) {
 
 enum class MaskElement : int32_t { kUInt8, kFloat32, kFloat64 };
 
-// y[n, q, k] is at n * batch + q * position + k * filter, q running over oD * oH * oW.
-struct OutputStrides {
+// Element (n, position, channel) of a tensor is at n * batch + position * position + channel * channel,
+// positions running over all axes. Either the channels or the positions are contiguous.
+struct Strides {
   int64_t batch = 0;
   int64_t position = 0;
-  int64_t filter = 0;
+  int64_t channel = 0;
 };
 
 struct ForwardOutput {
   void* y = nullptr;  // element type of the call
-  OutputStrides strides;
+  Strides strides;
   // Both (window_batch, oD, oH, oW, Gw) and contiguous. The sums are int32 for none and hard, else as the
   // mask.
   void* window_sum = nullptr;
@@ -78,9 +79,28 @@ struct ForwardOutput {
   MaskElement out_mask_element = MaskElement::kUInt8;
 };
 
+// First step of every forward: fills out.window_sum and out.out_mask, and returns valid(q), a byte for each
+// window sum. (An empty batch whose mask is empty too leaves nothing to write, and nothing valid.)
+std::vector<uint8_t> compute_window(const Runtime& runtime, const ConvProblem& problem, DType dtype,
+                                    const MaskView& mask, const ForwardOutput& out);
+
+// Then either this, which computes the valid outputs only ...
 // x (N, D, H, W, C), weight (K, kD, kH, kW, C / groups), bias (K) or null; all of type `dtype`.
 void forward(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-             const void* x, const void* weight, const void* bias, const ForwardOutput& out);
+             const void* x, const void* weight, const void* bias, const std::vector<uint8_t>& valid,
+             const ForwardOutput& out);
+
+// ... or the framework's own convolution between two passes of ours, which computes all outputs. It is faster
+// where most of them are valid, and for the narrow layers that are no matrix products.
+bool prefers_dense(const ConvProblem& problem, DType dtype, const std::vector<uint8_t>& valid);
+// Whether the mask takes anything away: without holes x is convolved as it is.
+bool has_holes(const ConvProblem& problem, const MaskView& mask);
+// selected = (x where m != 0, else 0) * m. Both have x's strides, over (N, D * H * W, C).
+void select(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+            const void* x, const Strides& strides, void* selected);
+// Scale, bias and fill, in place: out.y holds the sums.
+void finish(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+            const void* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out);
 
 // In both gradients `grad` (N, oD, oH, oW, K) is that of the accumulator: scale(q) applied already and
 // exactly 0 where valid(q) is false. `valid`, if given, is uint8 (window_batch, oD, oH, oW, Gw): grad is not

@@ -14,7 +14,7 @@ namespace maskconv::cpu {
 template <typename T>
 struct OutputView {
   T* data;
-  OutputStrides strides;
+  Strides strides;
   int64_t positions;  // of one image
   int32_t channels;
 
@@ -26,7 +26,7 @@ struct OutputView {
   // values is (count, channels); `rounded` is scratch of the same size.
   template <typename Acc>
   void store(const int64_t* rows, int64_t count, const Acc* values, T* rounded) const {
-    if (strides.filter == 1) {
+    if (strides.channel == 1) {
       for (int64_t i = 0; i < count; ++i) narrow(values + i * channels, row(rows[i]), channels);
       return;
     }
@@ -39,7 +39,7 @@ struct OutputView {
       for (int64_t i = 0; i < n; ++i) to[i] = row(rows[first + i]);
       const T* from = rounded + first * channels;
       for (int32_t k = 0; k < channels; ++k)
-        for (int64_t i = 0; i < n; ++i) to[i][k * strides.filter] = from[i * channels + k];
+        for (int64_t i = 0; i < n; ++i) to[i][k * strides.channel] = from[i * channels + k];
     }
   }
 
@@ -57,13 +57,13 @@ struct OutputView {
         const int64_t stop = std::min(end, image + positions);
         while (last < stop && !alive[last - image]) ++last;
         T* to = row(first);
-        if (strides.filter == 1) {
+        if (strides.channel == 1) {
           for (int64_t i = 0; i < last - first; ++i)
             std::copy(values.begin(), values.end(), to + i * strides.position);
         } else {
           for (int32_t k = 0; k < channels; ++k)
             for (int64_t i = 0; i < last - first; ++i)
-              to[k * strides.filter + i * strides.position] = values[k];
+              to[k * strides.channel + i * strides.position] = values[k];
         }
       }
     });

@@ -39,6 +39,12 @@ MASKCONV_INLINE void scale_and_add_to(T* values, T factor, const T* bias, int64_
 }
 
 template <typename T>
+MASKCONV_INLINE void finish_plane_to(T* values, const T* factor, const uint8_t* valid, T bias, T fill,
+                                     int64_t n) {
+  for (int64_t i = 0; i < n; ++i) values[i] = valid[i] ? factor[i] * values[i] + bias : fill;
+}
+
+template <typename T>
 MASKCONV_INLINE void multiply_add_to(T* sums, const T* a, const T* b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) sums[i] += a[i] * b[i];
 }
@@ -107,6 +113,15 @@ MASKCONV_CLONES void apply_mask(float* values, const float* mask, int64_t n) {
 }
 MASKCONV_CLONES void apply_mask(double* values, const double* mask, int64_t n) {
   apply_soft_mask_to(values, mask, n);
+}
+
+MASKCONV_CLONES void finish_plane(float* values, const float* factor, const uint8_t* valid, float bias,
+                                  float fill, int64_t n) {
+  finish_plane_to(values, factor, valid, bias, fill, n);
+}
+MASKCONV_CLONES void finish_plane(double* values, const double* factor, const uint8_t* valid, double bias,
+                                  double fill, int64_t n) {
+  finish_plane_to(values, factor, valid, bias, fill, n);
 }
 
 MASKCONV_CLONES void scale_and_add(float* values, float factor, const float* bias, int64_t n) {

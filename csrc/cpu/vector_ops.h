@@ -28,6 +28,12 @@ void apply_mask(double* values, const double* mask, int64_t n);
 void scale_and_add(float* values, float factor, const float* bias, int64_t n);
 void scale_and_add(double* values, double factor, const double* bias, int64_t n);
 
+// values = factor * values + bias where valid, else fill
+void finish_plane(float* values, const float* factor, const uint8_t* valid, float bias, float fill,
+                  int64_t n);
+void finish_plane(double* values, const double* factor, const uint8_t* valid, double bias, double fill,
+                  int64_t n);
+
 // sums += values
 void accumulate(float* sums, const float* values, int64_t n);
 void accumulate(double* sums, const double* values, int64_t n);

@@ -1,10 +1,9 @@
-#include "cpu/window.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <type_traits>
 
+#include "cpu/engine.h"
 #include "cpu/taps.h"
 #include "cpu/vector_ops.h"
 
@@ -55,48 +54,52 @@ std::vector<Sum> sum_channels(const Runtime& runtime, const ConvProblem& problem
   return sums;
 }
 
-// Sums windows along one axis: from is (outer, source extent, inner), the result (outer, row extent, inner).
+// Sums windows along axis a: from is (outer, source extent, inner), the result (outer, row extent, inner).
 // What lies outside counts `outside`.
 template <typename Sum>
-std::vector<Sum> sum_axis(const Runtime& runtime, const std::vector<Sum>& from,
-                          const std::vector<int32_t>& index, int64_t kernel, int64_t sources, int64_t inner,
-                          Sum outside) {
-  const int64_t rows = int64_t(index.size()) / kernel;
+std::vector<Sum> sum_axis(const Runtime& runtime, const std::vector<Sum>& from, const ConvProblem& problem,
+                          int a, int64_t inner, Sum outside) {
+  const int64_t rows = problem.output[a], sources = problem.input[a], stride = problem.stride[a];
   const int64_t outer = sources * inner == 0 ? 0 : int64_t(from.size()) / (sources * inner);
   std::vector<Sum> to(outer * rows * inner);
   if (to.empty()) return to;
-  runtime.parallel_for(0, outer * rows, std::max<int64_t>(1, kGrain / inner),
-                       [&](int64_t first, int64_t last) {
-                         for (int64_t i = first; i < last; ++i) {
-                           const Sum* image = from.data() + i / rows * sources * inner;
-                           const int32_t* taps = &index[i % rows * kernel];
-                           Sum* sums = &to[i * inner];
-                           for (int64_t t = 0; t < kernel; ++t) {
-                             if (taps[t] < 0) {
-                               for (int64_t j = 0; j < inner; ++j) sums[j] += outside;
-                             } else if (inner == 1) {
-                               sums[0] += image[taps[t]];
-                             } else {
-                               accumulate(sums, image + taps[t] * inner, inner);
-                             }
-                           }
-                         }
-                       });
+  const int64_t grain = std::max<int64_t>(1, kGrain / (rows * inner));
+  runtime.parallel_for(0, outer, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Sum* line = &from[i * sources * inner];
+      Sum* sums = &to[i * rows * inner];
+      for (int64_t t = 0; t < problem.kernel[a]; ++t) {
+        // Rows [first, last) read inside the image, at row * stride + offset.
+        const int64_t offset = t * problem.dilation[a] - problem.padding[a];
+        const int64_t first = std::min(rows, offset < 0 ? (-offset + stride - 1) / stride : 0);
+        const int64_t last =
+            std::clamp(offset < sources ? (sources - 1 - offset) / stride + 1 : 0, first, rows);
+        for (int64_t j = 0; j < first * inner; ++j) sums[j] += outside;
+        for (int64_t j = last * inner; j < rows * inner; ++j) sums[j] += outside;
+        if (stride == 1) {
+          accumulate(sums + first * inner, line + (first + offset) * inner, (last - first) * inner);
+        } else {
+          for (int64_t r = first; r < last; ++r)
+            for (int64_t j = 0; j < inner; ++j)
+              sums[r * inner + j] += line[(r * stride + offset) * inner + j];
+        }
+      }
+    }
+  });
   return to;
 }
 
 // The window sum is separable: one pass an axis.
 template <typename Sum>
-std::vector<Sum> sum_windows(const Runtime& runtime, const ConvProblem& problem, const TapTable& table,
-                             std::vector<Sum> sums, int32_t window_channels, int64_t channels_covered) {
+std::vector<Sum> sum_windows(const Runtime& runtime, const ConvProblem& problem, std::vector<Sum> sums,
+                             int32_t window_channels, int64_t channels_covered) {
   int64_t inner = problem.input_positions() * window_channels;
   Sum outside = problem.pad_is_valid ? Sum(channels_covered) : Sum(0);
   for (int a = 0; a < kAxes; ++a) {
     inner /= problem.input[a];
     const bool identity = problem.kernel[a] == 1 && problem.stride[a] == 1 && problem.padding[a] == 0 &&
                           problem.output[a] == problem.input[a];
-    if (!identity)
-      sums = sum_axis(runtime, sums, table.axis(a), problem.kernel[a], problem.input[a], inner, outside);
+    if (!identity) sums = sum_axis(runtime, sums, problem, a, inner, outside);
     outside *= Sum(problem.kernel[a]);
   }
   return sums;
@@ -124,28 +127,35 @@ std::vector<uint8_t> valid_centers(const ConvProblem& problem, const TapTable& t
   return valid;
 }
 
+// valid(q) by every rule but the centre's.
 template <typename Sum>
-bool is_valid(const ConvProblem& problem, double window, Sum sum) {
-  switch (problem.mask_update) {
-    case MaskUpdate::kAll:
-      return double(sum) == window;
-    case MaskUpdate::kThreshold:
-      if constexpr (std::is_integral_v<Sum>) return double(sum) >= std::ceil(problem.threshold * window);
-      return double(sum) >= problem.threshold * window;
-    case MaskUpdate::kAny:
-    case MaskUpdate::kFraction:
-    case MaskUpdate::kCenter:  // decided elsewhere
-      break;
+std::vector<uint8_t> valid_sums(const ConvProblem& problem, double window, const std::vector<Sum>& sums) {
+  std::vector<uint8_t> valid(sums.size());
+  const double required = problem.mask_update == MaskUpdate::kAll         ? window
+                          : problem.mask_update == MaskUpdate::kThreshold ? problem.threshold * window
+                                                                          : 0.0;
+  if constexpr (std::is_integral_v<Sum>) {
+    const Sum minimum = std::max(Sum(1), Sum(std::ceil(required)));
+    for (size_t i = 0; i < sums.size(); ++i) valid[i] = sums[i] >= minimum;
+  } else if (problem.mask_update == MaskUpdate::kAll) {
+    for (size_t i = 0; i < sums.size(); ++i) valid[i] = double(sums[i]) == window;
+  } else if (problem.mask_update == MaskUpdate::kThreshold) {
+    for (size_t i = 0; i < sums.size(); ++i) valid[i] = double(sums[i]) >= required;
+  } else {
+    for (size_t i = 0; i < sums.size(); ++i) valid[i] = sums[i] > 0;
   }
-  return sum > 0;
+  return valid;
 }
 
 template <typename Out, typename Sum>
 void write_out_mask(const ConvProblem& problem, double window, const std::vector<uint8_t>& valid,
                     const std::vector<Sum>& sums, void* out_mask) {
   Out* to = static_cast<Out*>(out_mask);
-  const bool fraction = problem.mask_update == MaskUpdate::kFraction;
-  for (size_t i = 0; i < valid.size(); ++i) to[i] = fraction ? Out(double(sums[i]) / window) : Out(valid[i]);
+  if (problem.mask_update == MaskUpdate::kFraction) {
+    for (size_t i = 0; i < valid.size(); ++i) to[i] = Out(double(sums[i]) / window);
+  } else {
+    std::copy(valid.begin(), valid.end(), to);
+  }
 }
 
 template <typename Sum, typename M>
@@ -158,11 +168,8 @@ std::vector<uint8_t> compute(const Runtime& runtime, const ConvProblem& problem,
   std::vector<uint8_t> valid;
   if (problem.mask_update == MaskUpdate::kCenter)
     valid = valid_centers(problem, table, sums, mask.window_channels);
-  sums = sum_windows(runtime, problem, table, std::move(sums), mask.window_channels, covered);
-  if (problem.mask_update != MaskUpdate::kCenter) {
-    valid.resize(sums.size());
-    for (size_t i = 0; i < sums.size(); ++i) valid[i] = is_valid(problem, window, sums[i]);
-  }
+  sums = sum_windows(runtime, problem, std::move(sums), mask.window_channels, covered);
+  if (problem.mask_update != MaskUpdate::kCenter) valid = valid_sums(problem, window, sums);
   std::copy(sums.begin(), sums.end(), static_cast<Sum*>(out.window_sum));
   switch (out.out_mask_element) {
     case MaskElement::kUInt8:
@@ -182,6 +189,7 @@ std::vector<uint8_t> compute(const Runtime& runtime, const ConvProblem& problem,
 
 std::vector<uint8_t> compute_window(const Runtime& runtime, const ConvProblem& problem, DType dtype,
                                     const MaskView& mask, const ForwardOutput& out) {
+  if (mask.kind != MaskKind::kNone && problem.mask_batch == 0) return {};
   if (mask.kind != MaskKind::kSoft) return compute<int32_t, uint8_t>(runtime, problem, mask, out);
   if (dtype == DType::kFloat64) return compute<double, double>(runtime, problem, mask, out);
   return compute<float, float>(runtime, problem, mask, out);

@@ -6,28 +6,86 @@ namespace maskconv::ops {
 
 namespace {
 
+cpu::Strides strides_of(int64_t positions, int64_t channels, bool channels_last) {
+  if (channels_last) return {positions * channels, channels, 1};
+  return {positions * channels, 1, positions};
+}
+
+// The framework's convolution of `input` as the geometry says, without bias.
+Tensor convolve(const Tensor& input, const Tensor& weight, const ConvArguments& arguments) {
+  const size_t rank = arguments.stride.size();
+  Tensor padded = input;
+  Sizes padding(rank);
+  bool symmetric = true;
+  for (size_t axis = 0; axis < rank; ++axis) {
+    padding[axis] = arguments.padding[2 * axis];
+    symmetric = symmetric && arguments.padding[2 * axis + 1] == padding[axis];
+  }
+  if (!symmetric) {
+    Sizes sides;  // last axis first
+    for (size_t axis = rank; axis-- > 0;)
+      sides.insert(sides.end(), {arguments.padding[2 * axis], arguments.padding[2 * axis + 1]});
+    padded = torch::stable::pad(input, sides, "constant", 0.0);
+    padding.assign(rank, 0);
+  }
+  return call_aten("aten::convolution", "", padded, weight, std::optional<Tensor>(), arguments.stride,
+                   padding, arguments.dilation, false, Sizes(rank, 0), arguments.groups);
+}
+
+// Select, convolve, finish: see cpu/engine.h.
+Tensor forward_dense(const ForwardCall& call, const ConvArguments& arguments, const Tensor& input,
+                     const Tensor& weight, bool channels_last, const std::vector<uint8_t>& valid,
+                     cpu::ForwardOutput& out) {
+  const ConvProblem& problem = call.problem;
+  const DType dtype = dtype_of(input);
+  Tensor selected = input;
+  if (cpu::has_holes(problem, call.mask.view)) {
+    const bool in_place = channels_to_last(input).is_contiguous();
+    const Tensor x = in_place ? input : torch::stable::contiguous(input);
+    selected = empty_beside(x, arguments.input_size, x.scalar_type(), in_place);
+    const cpu::Strides strides = strides_of(problem.input_positions(), problem.channels, in_place);
+    cpu::select(cpu_runtime(), problem, dtype, call.mask.view, x.data_ptr(), strides, selected.data_ptr());
+  }
+  Tensor output = convolve(selected, weight, arguments);
+  if (channels_last) {
+    output = channels_to_second(to_engine_layout(output));
+  } else {
+    output = torch::stable::contiguous(output);
+  }
+  out.y = output.data_ptr();
+  cpu::finish(cpu_runtime(), problem, dtype, call.mask.view, call.bias_data(), valid, out);
+  return output;
+}
+
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(Tensor input, std::optional<Tensor> mask, Tensor weight,
                                                std::optional<Tensor> bias, Sizes stride, Sizes padding,
                                                Sizes dilation, int64_t groups, Sizes mask_channels,
                                                std::string normalization, std::string mask_update,
                                                double threshold, std::optional<double> fill,
                                                bool pad_is_valid, bool channels_last) {
-  ForwardCall call(input, mask, weight, bias,
-                   {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups}, mask_channels,
-                   normalization, mask_update, threshold, fill, pad_is_valid);
-  const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);
+  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
+  const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
+                         threshold, fill, pad_is_valid);
+  const ConvProblem& problem = call.problem;
+  const DType dtype = dtype_of(input);
+  const cpu::Runtime runtime = cpu_runtime();
 
-  if (!call.empty()) {
-    cpu::ForwardOutput out;
+  cpu::ForwardOutput out;
+  out.strides = strides_of(problem.output_positions(), problem.filters, channels_last);
+  out.window_sum = call.window_sum.data_ptr();
+  out.out_mask = call.out_mask.data_ptr();
+  out.out_mask_element = call.out_mask_element();
+  const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, call.mask.view, out);
+
+  Tensor output;
+  if (cpu::prefers_dense(problem, dtype, valid)) {
+    output = forward_dense(call, arguments, input, weight, channels_last, valid, out);
+  } else {
+    output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);
     out.y = output.data_ptr();
-    const int64_t positions = call.problem.output_positions(), filters = call.problem.filters;
-    out.strides = channels_last ? cpu::OutputStrides{positions * filters, filters, 1}
-                                : cpu::OutputStrides{positions * filters, 1, positions};
-    out.window_sum = call.window_sum.data_ptr();
-    out.out_mask = call.out_mask.data_ptr();
-    out.out_mask_element = call.out_mask_element();
-    cpu::forward(cpu_runtime(), call.problem, dtype_of(input), call.mask.view, call.input.data_ptr(),
-                 call.weight.data_ptr(), call.bias ? call.bias->data_ptr() : nullptr, out);
+    const Tensor x = to_engine_layout(input), w = to_engine_layout(weight);
+    cpu::forward(runtime, problem, dtype, call.mask.view, x.data_ptr(), w.data_ptr(), call.bias_data(), valid,
+                 out);
   }
   return {output, call.public_out_mask(mask), call.public_window(call.window_sum)};
 }

@@ -19,8 +19,6 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
   problem.fill_with_bias = !fill.has_value();
   problem.pad_is_valid = pad_is_valid;
   this->mask = make_mask(mask, input, mask_channels, problem);
-  this->input = to_engine_layout(input);
-  this->weight = to_engine_layout(weight);
   if (bias) this->bias = torch::stable::contiguous(*bias);
 
   window_batch = mask ? mask->size(0) : 1;

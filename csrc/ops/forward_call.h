@@ -1,5 +1,4 @@
-// What the CPU and the CUDA kernel of maskconv_ext::forward share: the problem, inputs in the engines'
-// layout, and the small outputs.
+// What the CPU and the CUDA kernel of maskconv_ext::forward share: the problem, and all but the large tensors.
 #pragma once
 
 #include <string>
@@ -21,13 +20,13 @@ struct ForwardCall {
   // The same, in the dtype that callers get: the mask's own, or float32 where a soft rule met a hard mask.
   Tensor public_out_mask(const std::optional<Tensor>& mask) const;
 
+  const void* bias_data() const { return bias ? bias->data_ptr() : nullptr; }
   // Nothing to write: no images, and a mask without images (a mask shared by the batch still has its sums).
   bool empty() const { return problem.batch == 0 && window_batch == 0; }
 
   ConvProblem problem;
   int64_t window_batch;  // images of the window sum: the mask's, 1 without a mask
   Sizes output_size;
-  Tensor input, weight;  // (N, *S, C) and (K, *R, C / groups)
   std::optional<Tensor> bias;
   Mask mask;
   Tensor out_mask, window_sum;  // (window_batch, *O, Gw)

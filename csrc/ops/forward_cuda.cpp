@@ -23,13 +23,14 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                   "maskconv_ext: mask: the CUDA kernel needs a bool or uint8 mask shared by all channels");
   const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), true);
 
+  const Tensor x = to_engine_layout(input), w = to_engine_layout(weight);
   ForwardArguments arguments;
   arguments.problem = call.problem;
   arguments.dtype = dtype_of(input);
-  arguments.input = call.input.data_ptr();
+  arguments.input = x.data_ptr();
   arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
-  arguments.weight = call.weight.data_ptr();
-  arguments.bias = call.bias ? call.bias->data_ptr() : nullptr;
+  arguments.weight = w.data_ptr();
+  arguments.bias = call.bias_data();
   arguments.output = output.data_ptr();
   arguments.out_mask = call.out_mask.data_ptr();
   arguments.window_sum = static_cast<int32_t*>(call.window_sum.data_ptr());
