@@ -8,6 +8,7 @@ import pytest
 import torch
 from configurations import Case, cases
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 UNIT = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 # Roundings besides those of the sum: the scale (division, square root), its product, the bias, the masked product.
@@ -53,8 +54,9 @@ def check(case: Case, device: str) -> None:
 
 
 @settings(max_examples=1000)
-@given(case=cases())
-def test_equals_the_loops(engine, device, case):
+@given(case=cases(), route=st.sampled_from(["auto", "rows"]))
+def test_equals_the_loops(engine, device, monkeypatch, case, route):
+    monkeypatch.setenv("MASKCONV_CPU_ROUTE", route)
     check(case, device)
 
 

@@ -7,18 +7,15 @@
 
 #include "cpu/engine.h"
 #include "cpu/epilogue.h"
-#include "cpu/mask.h"
-#include "cpu/store.h"
 
 namespace maskconv::cpu {
 namespace {
 
 // Shares of valid outputs above which the framework's convolution is faster, measured on 2 cores with
-// AVX-512: its GEMM rate is a little above the library's, it has kernels for narrow layers where a GEMM has
-// next to no work a call, and native bfloat16, which the engine converts. For float16 it converts as well,
-// and slower.
+// AVX-512: its GEMM rate is a little above the library's, and it has kernels for narrow layers, where a GEMM
+// has next to no work a call. Never for 16-bit floats, whose sums it would round, or overflow, before they
+// are scaled.
 constexpr double kDenseShare = 0.85;
-constexpr double kDenseShareBFloat16 = 0.5;
 constexpr double kDenseShareDepthwise = 0.3;
 constexpr double kDenseShareNarrow = 0.15;
 constexpr int32_t kNarrow = 16;  // channels or filters of a group
@@ -27,11 +24,11 @@ constexpr int64_t kGrainElements = 1 << 15;  // that are worth a thread
 constexpr int64_t kBlockRows = 64;
 
 double dense_share(const ConvProblem& problem, DType dtype) {
+  if (dtype != DType::kFloat32 && dtype != DType::kFloat64) return 1.0;
   const int32_t channels = problem.channels_per_group(), filters = problem.filters_per_group();
   if (channels == 1 && filters == 1 && problem.groups > 1) return kDenseShareDepthwise;
   if (std::min(channels, filters) < kNarrow) return kDenseShareNarrow;
-  if (dtype == DType::kFloat16) return 1.0;
-  return dtype == DType::kBFloat16 ? kDenseShareBFloat16 : kDenseShare;
+  return kDenseShare;
 }
 
 template <typename T, typename M>
@@ -40,7 +37,7 @@ T selected_value(T value, M m) {
   if constexpr (std::is_same_v<M, uint8_t>) {
     return value;
   } else {
-    return narrow<T>(static_cast<M>(widen(value)) * m);
+    return value * m;
   }
 }
 
@@ -91,38 +88,25 @@ void select_values(const Runtime& runtime, const ConvProblem& problem, const Mas
 }
 
 template <typename T>
-void finish_rows(const Runtime& runtime, const ConvProblem& problem,
-                 const Epilogue<typename Compute<T>::type>& epilogue, T* y) {
-  using Acc = typename Compute<T>::type;
-  const int32_t filters = problem.filters;
-  const int64_t grain = std::max<int64_t>(kBlockRows, kGrainElements / filters);
+void finish_rows(const Runtime& runtime, const ConvProblem& problem, const Epilogue<T>& epilogue, T* y) {
+  const int64_t grain = std::max<int64_t>(kBlockRows, kGrainElements / problem.filters);
   runtime.parallel_for(0, problem.rows(), grain, [&](int64_t begin, int64_t end) {
-    std::vector<Acc> sums(std::is_same_v<T, Acc> ? 0 : kBlockRows * filters);
     int64_t rows[kBlockRows];
     for (int64_t first = begin; first < end; first += kBlockRows) {
       const int64_t count = std::min(kBlockRows, end - first);
       for (int64_t i = 0; i < count; ++i) rows[i] = first + i;
-      T* at = y + first * filters;
-      if constexpr (std::is_same_v<T, Acc>) {
-        epilogue(rows, count, at);
-      } else {
-        widen(at, sums.data(), count * filters);
-        epilogue(rows, count, sums.data());
-        narrow(sums.data(), at, count * filters);
-      }
+      epilogue(rows, count, y + first * problem.filters);
     }
   });
 }
 
 template <typename T>
 void finish_planes(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask,
-                   const Epilogue<typename Compute<T>::type>& epilogue, const std::vector<uint8_t>& valid,
-                   T* y) {
-  using Acc = typename Compute<T>::type;
+                   const Epilogue<T>& epilogue, const std::vector<uint8_t>& valid, T* y) {
   const int64_t positions = problem.output_positions();
   const int32_t filters = problem.filters, windows = mask.window_channels;
   // Planes of scale(q) and valid(q), in the order of the planes of y.
-  std::vector<Acc> factor(valid.size());
+  std::vector<T> factor(valid.size());
   std::vector<uint8_t> is_valid(valid.size());
   for (int64_t n = 0; n < problem.window_batch(); ++n)
     for (int64_t q = 0; q < positions; ++q)
@@ -133,22 +117,20 @@ void finish_planes(const Runtime& runtime, const ConvProblem& problem, const Mas
       }
   const int64_t grain = std::max<int64_t>(1, kGrainElements / positions);
   runtime.parallel_for(0, problem.batch * filters, grain, [&](int64_t begin, int64_t end) {
-    std::vector<Acc> sums(std::is_same_v<T, Acc> ? 0 : positions);
     for (int64_t plane = begin; plane < end; ++plane) {
       const int64_t n = problem.window_batch() > 1 ? plane / filters : 0;
       const int32_t k = static_cast<int32_t>(plane % filters);
       const int64_t window = (n * windows + int64_t{k} * windows / filters) * positions;
-      T* at = y + plane * positions;
-      if constexpr (std::is_same_v<T, Acc>) {
-        finish_plane(at, &factor[window], &is_valid[window], epilogue.bias(k), epilogue.fill(k), positions);
-      } else {
-        widen(at, sums.data(), positions);
-        finish_plane(sums.data(), &factor[window], &is_valid[window], epilogue.bias(k), epilogue.fill(k),
-                     positions);
-        narrow(sums.data(), at, positions);
-      }
+      finish_plane(y + plane * positions, &factor[window], &is_valid[window], epilogue.bias(k),
+                   epilogue.fill(k), positions);
     }
   });
+}
+
+// Calls fn with a value of the element type.
+template <typename Fn>
+void dispatch_wide(DType dtype, const Fn& fn) {
+  dtype == DType::kFloat64 ? fn(double{}) : fn(float{});
 }
 
 }  // namespace
@@ -167,13 +149,12 @@ bool has_holes(const ConvProblem& problem, const MaskView& mask) {
 
 void select(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
             const void* x, const Strides& strides, void* selected) {
-  dispatch(dtype, [&](auto element) {
+  dispatch_wide(dtype, [&](auto element) {
     using T = decltype(element);
-    using Acc = typename Compute<T>::type;
     const auto* from = static_cast<const T*>(x);
     auto* to = static_cast<T*>(selected);
     if (mask.kind == MaskKind::kSoft) {
-      select_values<T, Acc>(runtime, problem, mask, from, strides, to);
+      select_values<T, T>(runtime, problem, mask, from, strides, to);
     } else {
       select_values<T, uint8_t>(runtime, problem, mask, from, strides, to);
     }
@@ -182,17 +163,14 @@ void select(const Runtime& runtime, const ConvProblem& problem, DType dtype, con
 
 void finish(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
             const void* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
-  dispatch(dtype, [&](auto element) {
+  dispatch_wide(dtype, [&](auto element) {
     using T = decltype(element);
-    using Acc = typename Compute<T>::type;
-    std::vector<Acc> bias_storage;
-    const Epilogue<Acc> epilogue(problem, mask, valid, out.window_sum,
-                                 as_compute(static_cast<const T*>(bias), problem.filters, bias_storage));
+    const Epilogue<T> epilogue(problem, mask, valid, out.window_sum, static_cast<const T*>(bias));
     auto* y = static_cast<T*>(out.y);
     if (out.strides.channel == 1) {
-      finish_rows<T>(runtime, problem, epilogue, y);
+      finish_rows(runtime, problem, epilogue, y);
     } else {
-      finish_planes<T>(runtime, problem, mask, epilogue, valid, y);
+      finish_planes(runtime, problem, mask, epilogue, valid, y);
     }
   });
 }

@@ -1,4 +1,7 @@
 // maskconv_ext::forward on the CPU.
+#include <cstdlib>
+#include <string_view>
+
 #include "ops/forward_call.h"
 #include "ops/runtime.h"
 
@@ -57,6 +60,12 @@ Tensor forward_dense(const ForwardCall& call, const ConvArguments& arguments, co
   return output;
 }
 
+// MASKCONV_CPU_ROUTE=rows computes valid rows only, whatever would be faster: for tests and measurements.
+bool takes_dense_route(const ConvProblem& problem, DType dtype, const std::vector<uint8_t>& valid) {
+  const char* forced = std::getenv("MASKCONV_CPU_ROUTE");
+  return !(forced && std::string_view(forced) == "rows") && cpu::prefers_dense(problem, dtype, valid);
+}
+
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(Tensor input, std::optional<Tensor> mask, Tensor weight,
                                                std::optional<Tensor> bias, Sizes stride, Sizes padding,
                                                Sizes dilation, int64_t groups, Sizes mask_channels,
@@ -78,7 +87,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(Tensor input, std::optional<Tenso
   const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, call.mask.view, out);
 
   Tensor output;
-  if (cpu::prefers_dense(problem, dtype, valid)) {
+  if (takes_dense_route(problem, dtype, valid)) {
     output = forward_dense(call, arguments, input, weight, channels_last, valid, out);
   } else {
     output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);
