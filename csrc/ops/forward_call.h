@@ -1,4 +1,5 @@
-// What the CPU and the CUDA kernel of maskconv_ext::forward share: the problem, and all but the large tensors.
+// What the CPU and the CUDA kernel of maskconv_ext::forward share: the problem, and all but the large
+// tensors.
 #pragma once
 
 #include <string>

@@ -1,0 +1,105 @@
+"""Writes the figures in README.md from benchmarks/results; with --check, only says whether they are current.
+
+A block between <!-- begin: NAME --> and <!-- end: NAME --> is replaced by what the function of that name returns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+PICTURE = "docs/images/disparity_90.png"
+
+
+def load(name: str) -> dict[str, Any] | None:
+    path = RESULTS / name
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def digits(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:#.3g}" if value < 100 else f"{value:.0f}"
+
+
+def timing(figures: dict[str, Any]) -> list[str]:
+    names = {
+        name: re.sub(r", \d+ to", ", few to", name) for scene in figures["scenes"].values() for name in scene["timing"]
+    }
+    columns = list(dict.fromkeys(names.values()))
+    lines = [f"| time over the composed form | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for scene in figures["scenes"].values():
+        ratio = {names[name]: 1 / row["speedup"] for name, row in scene["timing"].items()}
+        lines.append(f"| {scene['title']} | {' | '.join(digits(ratio[c]) for c in columns)} |")
+    return lines
+
+
+def gpu() -> str:
+    """What has been verified on a GPU."""
+    check = load("gpu-check.json")
+    if check is None:
+        return (
+            "The CUDA kernels compile for sm_80 and sm_90a and are proven in emulation. They have not been run on a GPU "
+            "yet, and nothing is claimed of their speed."
+        )
+    versions = check["versions"]
+    return (
+        f"Checked on {versions['gpu']} (PyTorch {versions['torch']}, commit {str(versions['commit'])[:12]}): "
+        f"{'everything passed' if check['passed'] else 'not everything passed'}."
+    )
+
+
+def demo() -> str:
+    """Errors of every method in every scene, and times against the composed form."""
+    figures = load("demo.json")
+    if figures is None:
+        sys.exit(
+            "update_readme: benchmarks/results/demo.json is missing: `maskconv-ext demo` writes it as figures.json"
+        )
+    scenes = list(figures["scenes"].values())
+    shown = figures["scenes"][Path(PICTURE).stem]
+    methods = list(scenes[0]["scores"])
+    lines = [f"![{shown['title']}]({PICTURE})", ""]
+    lines += [f"| mean absolute error in the holes | {' | '.join(methods)} |", f"|---|{'---|' * len(methods)}"]
+    for scene in scenes:
+        errors = [scene["scores"][method]["mae"] for method in methods]
+        cells = [f"**{digits(e)}**" if e == min(errors) else digits(e) for e in errors]
+        lines.append(f"| {scene['title']}, {scene['unit']} | {' | '.join(cells)} |")
+    setting = f"{figures['threads']} CPU threads, PyTorch {figures['versions']['torch']}; below 1 is faster"
+    lines += ["", f"Time over that of the same convolutions composed from framework operators ({setting}):", ""]
+    return "\n".join(lines + timing(figures))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"gpu": gpu, "demo": demo}
+
+
+def updated(text: str) -> str:
+    for name, write in BLOCKS.items():
+        block = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+        text, count = block.subn(lambda match, body=write(): f"{match[1]}\n{body}\n\n{match[2]}", text)
+        if count != 1:
+            sys.exit(f"update_readme: {README.name} has {count} blocks named {name}, needs one")
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="fail if README.md is not current")
+    check = parser.parse_args().check
+    old = README.read_text()
+    new = updated(old)
+    if check and new != old:
+        sys.exit("update_readme: README.md is not what benchmarks/results give: run `python tools/update_readme.py`")
+    if not check:
+        README.write_text(new)
+
+
+if __name__ == "__main__":
+    main()
