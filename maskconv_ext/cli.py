@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .bench.cli import add_parser as add_bench_parser
+
 DEMO = """\
 Fill the holes of pictures by a pyramid of masked convolutions, and compare with plain convolution on zeros, and with
 nearest and linear interpolation.
@@ -36,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "--repetitions", type=_positive, default=7, metavar="N", help="of each timing; default: %(default)s"
     )
     demo.set_defaults(run=_demo)
+    add_bench_parser(commands)
     return root
 
 

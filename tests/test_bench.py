@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,22 @@ TINY = (
 NOT_COMPILED = [name for name in bench_candidates.CANDIDATES if name != bench_candidates.COMPILED]
 FAST = ("--device", "cpu", "--seconds", "0.01", "--samples", "3", "--candidates", *NOT_COMPILED)
 
+GPU_MISSING = "needs a CUDA device: torch.cuda.is_available() is False"
+
 Bench = Callable[..., tuple[int, dict[str, Any]]]
+
+
+def needs_gpu(test: Any) -> Any:
+    return pytest.mark.gpu(pytest.mark.skipif(not torch.cuda.is_available(), reason=GPU_MISSING)(test))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Layers this small wait for threads longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -78,13 +94,14 @@ def test_every_candidate_is_right_on_every_kind_of_layer(bench: Bench, direction
         assert {"op", *bench_candidates.BARE, bench_candidates.COMPOSED} <= set(ok)
 
 
-def test_json_has_what_the_figures_were_made_from(bench: Bench) -> None:
-    threads = torch.get_num_threads()
-    status, figures = bench("--suite", "tiny", "--ceilings", "--threads", "1", "--dtype", "bfloat16")
+def test_json_has_what_the_figures_were_made_from(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.device, "CEILING_SIDE", {"cpu": 64})
+    monkeypatch.setattr(run.device, "CEILING_COPY_BYTES", {"cpu": 2**16})
+    status, figures = bench("--suite", "tiny", "--ceilings", "--threads", "2", "--dtype", "bfloat16")
     assert status == 0 and figures["format"] == report.FORMAT and not figures["interrupted"]
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 1
     environment = figures["environment"]
-    assert environment["threads"] == 1 and environment["device_name"]
+    assert environment["threads"] == 2 and environment["device_name"]
     assert environment["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert "commit" in environment
     assert figures["ceilings"]["errors"] == {}
@@ -226,7 +243,36 @@ def test_after_a_lost_device_a_new_process_measures_the_rest(
     assert all("device was lost" in c["note"] for c in first["candidates"].values())
     assert [record["case"] for record in rest] == ["tiny/spark", "sequence/ones", "sequence/lengths"]
     assert all(record["candidates"]["op"]["status"] == "ok" for record in rest)
-    assert rest[0]["mask_update"] == "any" and rest[0]["flops"] == 3 * TINY[0].flops()
+    assert rest[0]["mask_update"] == "any" and rest[0]["flops"] == 3 * TINY[0].cpu_scaled().flops()
+
+
+def test_samples_of_triton_are_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def do_bench(fn: Callable[[], Any], **options: Any) -> list[float]:
+        asked.update(options)
+        return [2.0, 4.0]
+
+    monkeypatch.setattr(measure.importlib, "import_module", lambda name: types.SimpleNamespace(do_bench=do_bench))
+    assert measure._triton_samples(lambda: None, 5, 0.003) == [0.002, 0.004]
+    assert asked["rep"] == pytest.approx(5 * (3 + measure.FLUSH_MILLISECONDS))
+
+
+@needs_gpu
+@pytest.mark.parametrize("direction", [(), ("--backward",)], ids=["forward", "backward"])
+def test_on_the_gpu_every_candidate_is_right_and_its_memory_known(bench: Bench, direction: tuple[str, ...]) -> None:
+    status, figures = bench("--device", "cuda", *direction)
+    assert status == 0, report.problem_lines(figures["cases"])
+    for record in figures["cases"]:
+        op = record["candidates"]["op"]
+        assert op["status"] == "ok" and op["peak_bytes"] >= 0 and min(op["samples_us"]) > 0
+
+
+@needs_gpu
+def test_without_triton_events_take_the_samples() -> None:
+    x = torch.randn(1024, 1024, device="cuda")
+    samples = measure._event_samples(lambda: x @ x, 4, 1e-3)
+    assert len(samples) == 4 and all(0 < sample < 1 for sample in samples)
 
 
 def test_ctrl_c_keeps_what_was_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -314,7 +360,8 @@ def test_on_the_cpu_one_image_in_float32(capsys: pytest.CaptureFixture) -> None:
         ("ones", (9, 9), 1.0, 0), ("zeros", (9, 9), 0.0, 0), ("strokes25", (128, 128), 0.75, 0.03),
         ("strokes50", (128, 128), 0.5, 0.04), ("spark", (56, 56), 20 / 49, 0), ("spark@0.25", (14, 14), 12 / 49, 0),
         ("rectangles", (64, 64), 0.49, 0.2), ("lengths", (1000,), 0.7, 0.15), ("lidar", (352, 1216), 0.05, 0.002),
-        ("lidar@0.5", (352, 1216), 0.5, 0.01), ("after_sic_1", (352, 1216), 0.95, 0.05), ("blob", (24, 24, 24), 0.3, 0.01),
+        ("lidar@0.5", (352, 1216), 0.5, 0.01), ("after_sic_1", (352, 1216), 0.95, 0.05),
+        ("blob", (24, 24, 24), 0.3, 0.01),
     ],
 )  # fmt: skip
 def test_masks_have_the_valid_fraction_they_promise(name: str, size: Any, valid: float, tolerance: float) -> None:

@@ -1,0 +1,185 @@
+"""A run: case by case, checked, timed and written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import BenchError, device, report
+from .candidates import OP
+from .case import Settings, run_case
+from .measure import sampler_name
+from .plots import require_matplotlib, save_plots
+from .report import Record
+from .suite import SUITE, Case, plan
+
+INTERRUPTED = 130  # exit status, as a shell reports SIGINT
+SWEEP_FRACTIONS = (0.9, 0.75, 0.5, 0.25, 0.1, 0.05)
+SWEEP_MASK = "spark"
+COMMAND = [sys.executable, "-m", "maskconv_ext.cli", "bench"]
+
+
+def cases_of(settings: Settings) -> list[Case]:
+    dtype = settings.dtype
+    # A CPU computes what the suite has in half precision in float32.
+    if dtype is None and settings.device == "cpu":
+        dtype = "float32"
+    if settings.sweep is None:
+        return plan(SUITE, settings.suite, settings.masks, dtype, settings.mask_update, settings.cpu_scale)
+    if settings.sweep not in [layer.id for layer in SUITE]:
+        raise BenchError(f"--sweep {settings.sweep}: needs one of {', '.join(layer.id for layer in SUITE)}")
+    layer = next(layer for layer in SUITE if layer.id == settings.sweep)
+    kinds = settings.masks or (SWEEP_MASK,)
+    masks = ["ones", *(f"{kind}@{valid}" for kind in kinds for valid in SWEEP_FRACTIONS), "zeros"]
+    # Under the same rule all along, so that the ends of the curve belong to it.
+    return plan([layer], settings.suite, masks, dtype, settings.mask_update, settings.cpu_scale, rule_of=kinds[0])
+
+
+class Progress:
+    """Lines on stderr, each with the time since the start."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __call__(self, message: str) -> None:
+        print(f"[{time.perf_counter() - self.start:6.1f} s] {message}", file=sys.stderr, flush=True)
+
+
+def run(settings: Settings, out: Path | None, plots: Path | None) -> int:
+    """Measure, print and write; the exit status is not 0 where an answer was wrong or this op failed."""
+    if plots is not None:
+        require_matplotlib()
+    cases = cases_of(settings)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("--device cuda: torch sees no CUDA device; --device cpu, or --dry-run for the plan alone")
+    with _torch_settings(settings):
+        figures = _measure(settings, cases, out)
+    records = figures["cases"]
+    for lines in (report.case_lines(records), report.mean_lines(figures["geomeans"]), report.problem_lines(records)):
+        print("\n".join(lines), end="\n\n" if lines else "")
+    title = f"{figures['environment']['device_name']}, {'forward + backward' if settings.backward else 'forward'}"
+    for path in save_plots(records, plots, settings.sweep is not None, title) if plots is not None else []:
+        print(f"written: {path}")
+    if out is not None:
+        print(f"written: {out}")
+    if figures["interrupted"]:
+        return INTERRUPTED
+    return 1 if _failed(records) or len(records) < len(cases) else 0
+
+
+class _torch_settings:
+    """Strict float32, cuDNN's fastest algorithm, the threads asked for; as they were, afterwards."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.threads = settings.threads
+        self.before = torch.get_num_threads()
+        self.cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
+        self.matmul_tf32 = torch.backends.cuda.matmul.allow_tf32
+
+    def __enter__(self) -> None:
+        self.cudnn.__enter__()
+        torch.backends.cuda.matmul.allow_tf32 = False
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
+    def __exit__(self, *error: Any) -> None:
+        torch.set_num_threads(self.before)
+        torch.backends.cuda.matmul.allow_tf32 = self.matmul_tf32
+        self.cudnn.__exit__(*error)
+
+
+def _measure(settings: Settings, cases: list[Case], out: Path | None) -> dict[str, Any]:
+    progress = Progress()
+    figures: dict[str, Any] = {
+        "format": report.FORMAT,
+        "settings": dataclasses.asdict(settings),
+        "sampler": sampler_name(settings.device),
+        "environment": device.environment(settings.device),
+        "ceilings": None,
+        "interrupted": False,
+        "geomeans": {},
+        "cases": [],
+    }
+    records: list[Record] = figures["cases"]
+
+    def keep() -> None:
+        figures["geomeans"] = report.geometric_means(records)
+        if out is not None:
+            report.save(out, figures)
+
+    try:
+        peaks = _peaks(settings, cases, figures, progress)
+        for number, case in enumerate(cases, 1):
+            progress(f"{number}/{len(cases)} {case.name}: {case.layer.describe()}, {case.dtype}")
+            record, lost = run_case(case, settings, peaks)
+            records.append(record)
+            keep()
+            if lost:
+                # Only a new process can go on with the device.
+                progress(f"{case.name}: the device is lost; {len(cases) - number} cases left go to a new process")
+                if cases[number:]:
+                    _run_elsewhere(settings, cases[number:], records)
+                break
+    except KeyboardInterrupt:
+        progress("interrupted; what was measured is kept")
+        figures["interrupted"] = True
+    keep()
+    return figures
+
+
+def _peaks(settings: Settings, cases: list[Case], figures: dict[str, Any], progress: Progress) -> device.Peaks | None:
+    """Measured, or named, or known by the device's name."""
+    if settings.ceilings:
+        progress("ceilings: matrix product and copy")
+        figures["ceilings"] = device.measure_ceilings(settings.device, sorted({case.dtype for case in cases}))
+        measured = device.ceilings_as_peaks(figures["ceilings"])
+        if measured is not None:
+            return measured
+    return known_peaks(settings)
+
+
+def known_peaks(settings: Settings) -> device.Peaks | None:
+    if settings.peaks is not None:
+        return device.named_peaks(settings.peaks)
+    return device.known_peaks(device.device_name(settings.device))
+
+
+def _run_elsewhere(settings: Settings, cases: list[Case], records: list[Record]) -> None:
+    """Measure these cases in a process of their own, and add its records, as far as it came."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "rest.json"
+        try:
+            subprocess.run([*COMMAND, *as_arguments(settings, cases), "--out", str(out)], stdout=sys.stderr)
+        finally:
+            if out.exists():
+                records += json.loads(out.read_text())["cases"]
+
+
+def as_arguments(settings: Settings, cases: list[Case]) -> list[str]:
+    """The command line that measures these cases under these settings."""
+    arguments = ["--suite", *(case.name for case in cases), "--device", settings.device]
+    for flag, value in (
+        ("--dtype", settings.dtype), ("--update", settings.mask_update), ("--seconds", settings.seconds),
+        ("--samples", settings.max_samples), ("--threads", settings.threads), ("--seed", settings.seed),
+        ("--peaks", settings.peaks), ("--sweep", settings.sweep),
+    ):  # fmt: skip
+        arguments += [] if value is None else [flag, str(value)]
+    arguments += ["--mask", *settings.masks] if settings.masks else []
+    arguments += ["--candidates", *settings.candidates]
+    arguments += ["--backward"] if settings.backward else []
+    arguments += ["--ceilings"] if settings.ceilings else []
+    return [*arguments, "--cpu-scale" if settings.cpu_scale else "--no-cpu-scale"]
+
+
+def _failed(records: list[Record]) -> bool:
+    """A wrong answer of anyone, or no answer of this op where it was asked for."""
+    statuses = [(name, c["status"]) for record in records for name, c in record["candidates"].items()]
+    return any(status == "wrong" or (name == OP and status == "error") for name, status in statuses)
