@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
     )
     what = bench.add_argument_group("what is measured")
     what.add_argument("--suite", nargs="+", metavar="GLOB", help="ids (r50_*) or cases (*/ones); default: all")
-    what.add_argument("--quick", action="store_true", help="a few cases and fewer samples: 3 minutes on a GPU")
+    what.add_argument("--quick", action="store_true", help="a few cases and fewer samples")
     what.add_argument("--sweep", metavar="ID", help="one layer over the valid fraction of --mask (default: spark)")
     what.add_argument(
         "--mask", nargs="+", default=[], metavar="NAME[@VALID]", help="instead of the layers' own and ones"
