@@ -46,8 +46,8 @@ def gpu() -> str:
     check = load("gpu-check.json")
     if check is None:
         return (
-            "The CUDA kernels compile for sm_80 and sm_90a and are proven in emulation. They have not been run on a GPU "
-            "yet, and nothing is claimed of their speed."
+            "The CUDA kernels compile for sm_80 and sm_90a and are proven in emulation. They have not been run on a "
+            "GPU yet, and nothing is claimed of their speed."
         )
     versions = check["versions"]
     return (
@@ -83,7 +83,8 @@ BLOCKS: dict[str, Callable[[], str]] = {"gpu": gpu, "demo": demo}
 def updated(text: str) -> str:
     for name, write in BLOCKS.items():
         block = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
-        text, count = block.subn(lambda match, body=write(): f"{match[1]}\n{body}\n\n{match[2]}", text)
+        body = write().replace("\\", r"\\")
+        text, count = block.subn(rf"\1\n{body}\n\n\2", text)
         if count != 1:
             sys.exit(f"update_readme: {README.name} has {count} blocks named {name}, needs one")
     return text
