@@ -28,10 +28,9 @@ void gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, bool transpo
   const Tensor right = matrix(b, k, n, ldb, transpose_b);
   const Tensor out = matrix(c, m, n, ldc, false);
   if (beta == T{0}) {
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_cpu_mm_out(out.get(), left.get(), right.get()));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_cpu_mm_out(out.get(), left.get(), right.get()));
   } else {
-    STABLE_TORCH_ERROR_CODE_CHECK(
-        aoti_torch_cpu_addmm_out(out.get(), out.get(), left.get(), right.get(), 1.0, 1.0));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_cpu_addmm_out(out.get(), out.get(), left.get(), right.get(), 1.0, 1.0));
   }
 }
 
