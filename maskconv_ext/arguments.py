@@ -111,7 +111,8 @@ def check_call(
     rule, threshold = _parse_mask_update(op, mask_update)
     if not isinstance(pad_is_valid, bool):
         raise TypeError(f"{op}: pad_is_valid: got {pad_is_valid!r}, needs True or False")
-    options = Options(geometry, groups, parts, normalization, rule, threshold, _parse_fill(op, fill), pad_is_valid)
+    fill_value = _parse_fill(op, fill, conv_dtype(input))
+    options = Options(geometry, groups, parts, normalization, rule, threshold, fill_value, pad_is_valid)
     return options, modes
 
 
@@ -145,6 +146,9 @@ def _check_tensors(
         raise ValueError(f"{op}: input: got shape {_shape(input)}, needs {rank + 2} dimensions (N, C, {axes})")
     if input.dtype not in INPUT_DTYPES:
         raise TypeError(f"{op}: input: got {input.dtype}, needs float16, bfloat16, float32 or float64")
+    for name, value in (("input", input), ("mask", mask), ("weight", weight), ("bias", bias)):
+        if value is not None and value.layout != torch.strided:
+            raise TypeError(f"{op}: {name}: got layout {value.layout}, needs torch.strided; write {name}.to_dense()")
     if weight.dim() != rank + 2 or 0 in weight.shape:
         raise ValueError(
             f"{op}: weight: got shape {_shape(weight)}, needs {rank + 2} dimensions (K, C/groups, *kernel), none empty"
@@ -218,9 +222,13 @@ def _parse_mask_update(op: str, mask_update: Any) -> tuple[str, float]:
     )
 
 
-def _parse_fill(op: str, fill: Any) -> float | None:
+def _parse_fill(op: str, fill: Any, dtype: torch.dtype) -> float | None:
     if isinstance(fill, str) and fill == "bias":
         return None
     if isinstance(fill, float | int) and not isinstance(fill, bool):
-        return math.nan if fill != fill else float(fill)
+        largest = torch.finfo(dtype).max
+        # Not math.isfinite: huge ints, and tracing, know comparisons only.
+        if largest < abs(fill) != math.inf:
+            raise ValueError(f"{op}: fill: got {fill!r}, needs a number within {dtype}, whose largest is {largest:g}")
+        return float(fill)
     raise ValueError(f"{op}: fill: got {fill!r}, needs a number or 'bias'")

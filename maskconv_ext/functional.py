@@ -161,11 +161,12 @@ def masked_conv2d(
             size ceil(size / stride), also for strides above 1).
         groups: number of groups, dividing C and K.
         normalization: scale of the sum. `"ratio"`: W / s. `"mean"`: 1 / s. `"sqrt"`: sqrt(W / s), which keeps the
-            variance. `"weight"`: 1 / sum of weight * m, for each filter. `"none"`: 1.
+            variance. `"weight"`: 1 / sum of weight * m, for each filter; where that sum is 0 the output is `fill`,
+            whatever `out_mask` says. `"none"`: 1.
         mask_update: which outputs are valid. `"any"`: s > 0. `"all"`: s == W. `"center"`: the mask under the window's
             centre. A float t in (0, 1]: s >= t * W. `"fraction"`: s > 0, with the soft output mask s / W.
             `"confidence"`: sum of weight * m is not 0, with the soft output mask (sum of weight * m) / (sum of weight),
-            for each filter.
+            for each filter; 0 for a filter whose weights sum to 0. Meant for weights that are not negative.
         fill: value of outputs that are not valid: a number, NaN included, or `"bias"`.
         pad_is_valid: count positions outside the image as valid zeros.
         padding_mode: `"zeros"`, `"reflect"`, `"replicate"` or `"circular"`, or one an axis; all but zeros pad the mask

@@ -63,6 +63,8 @@ def parse_geometry(
     dilations = _per_axis(op, "dilation", dilation, rank, minimum=1)
     paddings = _parse_padding(op, padding, kernel, input_size, strides, dilations)
     for axis, (size, (before, after)) in enumerate(zip(input_size, paddings, strict=True)):
+        if size < 1:
+            raise ValueError(f"{op}: input: got size {size} on axis {axis}, needs at least 1")
         extent = dilations[axis] * (kernel[axis] - 1) + 1
         if size + before + after < extent:
             raise ValueError(
@@ -91,8 +93,6 @@ def parse_padding_modes(
                 f"{op}: padding: got ({before}, {after}) on axis {axis}, needs at most {longest} a side for "
                 f"padding_mode {mode!r} and input size {size}"
             )
-        if mode == "replicate" and size == 0:
-            raise ValueError(f"{op}: input: got size 0 on axis {axis}, needs a pixel to replicate")
     return tuple(modes)
 
 
@@ -136,9 +136,9 @@ def _parse_padding(
     dilation: tuple[int, ...],
 ) -> tuple[tuple[int, int], ...]:
     rank = len(kernel)
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return ((0, 0),) * rank
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         # TensorFlow's rule: output ceil(in / stride), the odd pixel after the image.
         totals = []
         for size, kernel_size, step, spread in zip(input_size, kernel, stride, dilation, strict=True):

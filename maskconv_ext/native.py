@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
+from torch.autograd import forward_ad
 
 from . import operators
 from .arguments import Options, is_soft
@@ -46,7 +47,7 @@ def has_cuda() -> bool:
 
 def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> bool:
     """Whether the operators take this call; what they do not take runs on the reference."""
-    if not is_loaded or options.needs_weight_sum:
+    if not is_loaded or options.needs_weight_sum or is_transformed():
         return False
     if input.device.type == "cuda":
         shared = options.shared_mask and not is_soft(mask)
@@ -54,6 +55,13 @@ def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options
         taken = shared and options.geometry.taps <= CUDA_MAX_TAPS and input.shape[0] > 0
         return _has_cuda and recent and taken
     return input.device.type == "cpu"
+
+
+def is_transformed() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work: the operators only have a backward."""
+    if torch.compiler.is_compiling():
+        return False
+    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def masked_conv(

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import composed
 from .arguments import is_soft
 from .reference import per_filter, repeat_parts, scale_of
 
@@ -65,6 +64,18 @@ def _forward_fake(
     )
 
 
+def _scale_grad_fake(
+    grad: Tensor,
+    valid: Tensor,
+    window_sum: Tensor,
+    window_size: int,
+    normalization: str,
+    needs_bias: bool,
+    bias_from_all: bool,
+) -> tuple[Tensor, Tensor]:
+    return _empty(grad, grad.shape, grad.dtype, True), grad.new_empty((grad.shape[1] if needs_bias else 0,))
+
+
 def _grad_input_fake(
     grad: Tensor,
     valid: Tensor | None,
@@ -97,34 +108,41 @@ def _grad_weight_fake(
 
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    (input, mask, weight, bias, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
+    (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
      ctx.channels_last) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
-    y, out_mask, window_sum = output
-    # Only the gradient of a soft mask, through the normaliser, needs y.
-    keeps_y = is_soft(mask) and mask.requires_grad and ctx.normalization != "none"
-    ctx.save_for_backward(input, mask, weight, bias, out_mask, window_sum, y if keeps_y else None)
-    if ctx.mask_update != "fraction":
+    _, out_mask, window_sum = output
+    ctx.save_for_backward(input, mask, weight, out_mask, window_sum)
+    if not (is_soft(mask) and mask.requires_grad):
+        ctx.mark_non_differentiable(out_mask, window_sum)
+    elif ctx.mask_update != "fraction":
         ctx.mark_non_differentiable(out_mask)
 
 
 def _forward_backward(
     ctx: Any, grad_y: Tensor, grad_out_mask: Tensor | None, grad_window_sum: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    input, mask, weight, bias, out_mask, s, y = ctx.saved_tensors
+    input, mask, weight, out_mask, s = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
-    compute = torch.float64 if input.dtype == torch.float64 else torch.float32
+    dtype = input.dtype
+    compute = torch.float64 if dtype == torch.float64 else torch.float32
+    if input.device.type == "cpu":
+        # Scaled gradients would be rounded to 16 bits, or overflow them, on their way to kernels that widen them.
+        input, weight, grad_y = input.to(compute), weight.to(compute), grad_y.to(compute)
     filters = weight.shape[0]
     valid = s > 0 if ctx.mask_update == "fraction" else out_mask != 0
 
     # y = scale(s) * a + b where valid, else fill
-    grad_valid = torch.where(per_filter(valid, filters), grad_y, 0.0)
     window_size = _window_size(weight, ctx.geometry[3], ctx.mask_channels)
-    scale = scale_of(s.to(compute), window_size, ctx.normalization)
-    grad_a = (grad_valid * per_filter(scale, filters)).to(grad_y.dtype)
-    grad_bias = None
-    if needs_bias:
+    if torch.is_grad_enabled() and s.requires_grad:  # through the scale too, which scale_grad takes as given
+        grad_valid = torch.where(per_filter(valid, filters), grad_y, 0.0)
+        scale = scale_of(s, window_size, ctx.normalization)
+        grad_a = (grad_valid * per_filter(scale, filters)).to(grad_y.dtype)
         grad_bias = (grad_y if ctx.fill is None else grad_valid).transpose(0, 1).flatten(1).sum(1)
+    else:
+        grad_a, grad_bias = torch.ops.maskconv_ext.scale_grad(
+            grad_y, valid, s, window_size, ctx.normalization, needs_bias, ctx.fill is None
+        )
 
     # a = sum of w * xm, with xm = (x if m != 0 else 0) * m; a soft m multiplies here, outside the operators
     hard, xm = mask, input
@@ -142,26 +160,45 @@ def _forward_backward(
             grad_a, valid, hard, weight, input.shape, *ctx.geometry, ctx.mask_channels, ctx.channels_last
         )
     if is_soft(mask) and (needs_input or needs_mask):
-        grad_input = (grad_xm * m).to(input.dtype)
+        grad_input = grad_xm * m
     if needs_mask:
         grad_m = _sum_to_parts(grad_xm.to(compute) * selected, ctx.mask_channels)
+        if grad_m.shape[0] != mask.shape[0]:
+            grad_m = grad_m.sum(0, keepdim=True)
         grad_s = s.new_zeros(()) if grad_window_sum is None else grad_window_sum
         if ctx.normalization != "none":
-            # (y - b) / scale is a, so d scale / d s * a is (y - b) * (exponent / s)
-            exponent = -0.5 if ctx.normalization == "sqrt" else -1.0
-            b = 0.0 if bias is None else bias.view(-1, *[1] * (y.dim() - 2)).to(compute)
-            scaled = torch.where(per_filter(valid, filters), y.to(compute) - b, 0.0)
-            through_scale = (grad_valid * scaled).unflatten(1, (s.shape[1], -1)).sum(2)
+            a = _accumulate(input, mask, weight, ctx.geometry, ctx.mask_channels, valid, ctx.channels_last)
+            through_scale = (grad_a.to(compute) * a).unflatten(1, (s.shape[1], -1)).sum(2)
             if s.shape[0] == 1:
                 through_scale = through_scale.sum(0, keepdim=True)
+            # d scale / d s = scale * exponent / s, and grad_a has the scale already
+            exponent = -0.5 if ctx.normalization == "sqrt" else -1.0
             grad_s = grad_s + through_scale * exponent / torch.where(s != 0, s, 1.0)
         if ctx.mask_update == "fraction" and grad_out_mask is not None:
             grad_s = grad_s + grad_out_mask / window_size
-        grad_m_of_s = _spread_window(grad_s.expand_as(s), input, weight, ctx)
-        if grad_m.shape[0] != mask.shape[0]:
-            grad_m = grad_m.sum(0, keepdim=True)
-        grad_mask = (grad_m + grad_m_of_s).to(mask.dtype)
-    return grad_input if needs_input else None, grad_mask, grad_weight, grad_bias, *[None] * 11
+        grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
+    wanted = (grad_input if needs_input else None, grad_weight, grad_bias if needs_bias else None)
+    of_input, of_weight, of_bias = (grad if grad is None else grad.to(dtype) for grad in wanted)
+    return of_input, grad_mask, of_weight, of_bias, *[None] * 11
+
+
+def _scale_grad_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    _, valid, window_sum, ctx.window_size, ctx.normalization, ctx.needs_bias, ctx.bias_from_all = inputs
+    assert not window_sum.requires_grad, "scale_grad takes the window sum as given"
+    ctx.save_for_backward(valid, window_sum)
+
+
+def _scale_grad_backward(ctx: Any, grad_a: Tensor, grad_bias: Tensor) -> tuple[Tensor | None, ...]:
+    valid, window_sum = ctx.saved_tensors
+    grad, _ = torch.ops.maskconv_ext.scale_grad(
+        grad_a, valid, window_sum, ctx.window_size, ctx.normalization, False, False
+    )
+    if ctx.needs_bias:
+        spread = grad_bias.view(-1, *[1] * (grad.dim() - 2))
+        if not ctx.bias_from_all:
+            spread = torch.where(per_filter(valid, grad.shape[1]), spread, 0.0)
+        grad = grad + spread
+    return grad, *[None] * 6
 
 
 def _window_size(weight: Tensor, groups: int, mask_channels: Ints) -> int:
@@ -249,10 +286,9 @@ def register() -> None:
     library = torch.library
     for name, fake, setup, backward in (
         ("forward", _forward_fake, _forward_setup, _forward_backward),
+        ("scale_grad", _scale_grad_fake, _scale_grad_setup, _scale_grad_backward),
         ("grad_input", _grad_input_fake, _grad_input_setup, _grad_input_backward),
         ("grad_weight", _grad_weight_fake, _grad_weight_setup, _grad_weight_backward),
     ):
         library.register_fake(f"maskconv_ext::{name}", fake)
         library.register_autograd(f"maskconv_ext::{name}", backward, setup_context=setup)
-    library.impl("maskconv_ext::grad_input", "CUDA", composed.grad_input)
-    library.impl("maskconv_ext::grad_weight", "CUDA", composed.grad_weight)

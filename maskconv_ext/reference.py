@@ -57,7 +57,8 @@ def masked_conv(
         if options.mask_update == "confidence":
             valid = per_filter(valid, filters) & (weight_sum != 0)
             total = w.flatten(1).sum(1).view(-1, *[1] * (w.dim() - 2))
-            out_mask = torch.where(weight_sum != 0, weight_sum / total, 0.0)
+            # A kernel that sums to 0 measures no confidence.
+            out_mask = torch.where(total != 0, weight_sum / torch.where(total != 0, total, 1.0), 0.0)
 
     b = (w.new_zeros(w.shape[0]) if bias is None else bias.to(compute)).view(-1, *[1] * (w.dim() - 2))
     fill = b if options.fill is None else torch.full_like(b, options.fill)

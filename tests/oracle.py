@@ -151,8 +151,8 @@ def masked_conv(
             if mask_update == "fraction":
                 mask_value = s[g] / window_size
             if mask_update == "confidence":
-                with np.errstate(divide="ignore"):  # weights that cancel, over a window where they do not
-                    mask_value = weight_sum[k] / w[k].sum() if valid else 0.0
+                total = w[k].sum()  # 0: a kernel that measures no confidence
+                mask_value = weight_sum[k] / total if valid and total != 0 else 0.0
             if normalization == "weight" and weight_sum[k] == 0:
                 valid = False  # nothing to divide by; the output mask still follows its own rule
 

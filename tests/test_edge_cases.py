@@ -120,6 +120,18 @@ def test_a_window_that_sums_past_65504(engine, device):
         assert (output == 100.0).all() and (s == 2048).all()
 
 
+def test_an_input_gradient_whose_scaled_factors_exceed_65504(engine, device):
+    """float16: the scale times the incoming gradient is too large, their product with the weight is not."""
+    if device == "cuda" and engine == "native":
+        pytest.xfail("the CUDA kernels take the scaled gradient in float16")
+    x = torch.ones(1, 1, 11, 11, dtype=torch.float16, device=device, requires_grad=True)
+    m = torch.zeros(1, 1, 11, 11, dtype=torch.bool, device=device)
+    m[0, 0, 5, 5] = True
+    w = torch.full((1, 1, 11, 11), 0.01, dtype=torch.float16, device=device)
+    masked_conv2d(x, m, w)[0].backward(torch.full((1, 1, 1, 1), 2000.0, dtype=torch.float16, device=device))
+    torch.testing.assert_close(x.grad[0, 0, 5, 5].item(), 121 * 0.01 * 2000, rtol=1e-3, atol=0)
+
+
 def test_more_threads_than_rows_and_one_column(engine, device):
     x = torch.randn(1, 1, 1, 1, device=device)
     m = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)

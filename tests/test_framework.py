@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.autograd.forward_ad as fwAD
 import torch.nn.functional as F
 from configurations import FUNCTIONS
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -187,3 +188,36 @@ def test_without_a_binary_it_warns_once_and_works():
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("1 ") and "MASKCONV_DISABLE_NATIVE" in run.stdout, run.stdout
+
+
+def test_torch_func_and_forward_mode(engine, device):
+    """Transforms that the compiled operators do not know run on the reference, rather than wrong."""
+    x, w = torch.randn(2, 3, 6, 7, device=device), torch.randn(4, 3, 3, 3, device=device)
+    m = torch.rand(2, 1, 6, 7, device=device) > 0.5
+
+    def function(x):
+        return masked_conv2d(x, m, w)[0]
+
+    # linear in x: its derivative along x is itself
+    output, tangent = torch.func.jvp(function, (x,), (x,))
+    torch.testing.assert_close(tangent, output)
+    with fwAD.dual_level():
+        dual = fwAD.unpack_dual(function(fwAD.make_dual(x, x)))
+        torch.testing.assert_close(dual.tangent, output)
+    leaf = x.clone().requires_grad_()
+    function(leaf).sum().backward()
+    torch.testing.assert_close(torch.func.grad(lambda x: function(x).sum())(x), leaf.grad)
+    each = torch.func.vmap(lambda x, m: masked_conv2d(x[None], m[None], w)[0][0])(x, m)
+    torch.testing.assert_close(each, output)
+
+
+@pytest.mark.parametrize("mask_update", ["any", "fraction"])
+@pytest.mark.parametrize("mask", ["hard", "soft", "learned"])
+def test_only_what_depends_on_a_leaf_requires_grad(engine, device, mask, mask_update):
+    x, w = torch.randn(1, 2, 5, 5, device=device, requires_grad=True), torch.randn(3, 2, 3, 3, device=device)
+    m = torch.rand(1, 1, 5, 5, device=device)
+    m = m > 0.5 if mask == "hard" else m.requires_grad_(mask == "learned")
+    output, out_mask, s = masked_conv2d(x, m, w, mask_update=mask_update, return_window_sum=True)
+    assert output.requires_grad
+    assert out_mask.requires_grad == (mask == "learned" and mask_update == "fraction")
+    assert s.requires_grad == (mask == "learned")

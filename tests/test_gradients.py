@@ -63,6 +63,7 @@ LOWER_PRECISION_ROWS = [
     dict(mask="soft", normalization="mean"),
     dict(mask="soft channels", mask_update="fraction", groups=2),
     dict(mask_update="center", fill=math.nan),
+    dict(mask="soft", bias_scale=100.0),  # y - bias would cancel
 ]
 
 
@@ -80,7 +81,7 @@ def build(row: dict, device: str, dtype=torch.float64):
     options = dict(row)
     rank, kernel = options.pop("rank", 2), options.pop("kernel", 3)
     form, mask_batch = options.pop("mask", "bool"), options.pop("mask_batch", 2)
-    has_bias = options.pop("bias", True)
+    has_bias, bias_scale = options.pop("bias", True), options.pop("bias_scale", 1.0)
     options.setdefault("padding", 1)
     rng = torch.Generator().manual_seed(7)
 
@@ -92,7 +93,7 @@ def build(row: dict, device: str, dtype=torch.float64):
     w = leaf(2, 4 // groups, *(kernel,) * rank)
     if row.get("normalization") == "weight" or row.get("mask_update") == "confidence":
         w = (w.detach().abs() + 0.2).requires_grad_()  # sums far from 0, where the quotient is smooth
-    b = leaf(2) if has_bias else None
+    b = leaf(2).detach().mul(bias_scale).requires_grad_() if has_bias else None
     mask = None
     if form is not None:
         parts = 4 if "channels" in form else 2 if "parts" in form else 1

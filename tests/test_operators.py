@@ -45,6 +45,13 @@ def arguments(op: str, sample: str, device: str):
         return (x, mask, w, b, *geometry, normalization, update, threshold, fill, pad_is_valid, channels_last)
     grad = leaf(2, 4, *(size - 1 for size in SIZES[rank]), layout=memory_format)
     valid = torch.rand(1 if mask is None else 2, 1, *grad.shape[2:], device=device) < 0.7
+    if op == "scale_grad":
+        window_size = 3**rank
+        if form == "soft":
+            window_sum = torch.rand(valid.shape, device=device) * window_size
+        else:
+            window_sum = torch.randint(window_size + 1, valid.shape, device=device, dtype=torch.int32)
+        return (grad, valid, window_sum, window_size, forward[0], True, forward[3] is None)
     if op == "grad_input":
         return (grad, valid, mask, w, list(x.shape), *geometry, channels_last)
     assert op == "grad_weight", f"no sample is written for {op}"
@@ -56,7 +63,7 @@ def registered_operators() -> set[str]:
     return {name.removeprefix(prefix) for name in torch._C._dispatch_get_all_op_names() if name.startswith(prefix)}
 
 
-OPERATORS = ("forward", "grad_input", "grad_weight")
+OPERATORS = ("forward", "scale_grad", "grad_input", "grad_weight")
 
 
 def test_every_operator_is_checked():
@@ -68,9 +75,9 @@ def test_every_operator_is_checked():
 @pytest.mark.parametrize("op", OPERATORS)
 def test_opcheck(device, op, sample):
     require_native()
-    if device == "cuda" and sample in ("2-D parts", "2-D soft"):
+    if device == "cuda" and sample in ("2-D parts", "2-D soft") and op != "scale_grad":
         pytest.skip("the CUDA operators take shared hard masks only")
-    if sample == "2-D soft" and op != "forward":
+    if sample == "2-D soft" and op in ("grad_input", "grad_weight"):
         pytest.skip("the operators of the gradients take hard masks; soft ones multiply outside of them")
     torch.manual_seed(0)
     torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))

@@ -9,6 +9,7 @@
 
 #include "plan/conv_problem.h"
 #include "plan/dtype.h"
+#include "plan/scale_grad.h"
 
 namespace maskconv::cpu {
 
@@ -101,6 +102,13 @@ void select(const Runtime& runtime, const ConvProblem& problem, DType dtype, con
 // Scale, bias and fill, in place: out.y holds the sums.
 void finish(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
             const void* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out);
+
+// First step of every backward: what `scaled` (N, oD, oH, oW, K) and `grad_bias` (K, or null) are is said in
+// plan/scale_grad.h. Where an output is invalid, grad is read for the bias only. The sums do not depend on
+// the number of threads.
+void scale_grad(const Runtime& runtime, const ScaleGradProblem& problem, DType dtype, const void* grad,
+                const Strides& strides, const uint8_t* valid, const void* window_sum, void* scaled,
+                void* grad_bias);
 
 // In both gradients `grad` (N, oD, oH, oW, K) is that of the accumulator: scale(q) applied already and
 // exactly 0 where valid(q) is false. `valid`, if given, is uint8 (window_batch, oD, oH, oW, Gw): grad is not

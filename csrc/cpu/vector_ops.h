@@ -34,6 +34,22 @@ void finish_plane(float* values, const float* factor, const uint8_t* valid, floa
 void finish_plane(double* values, const double* factor, const uint8_t* valid, double bias, double fill,
                   int64_t n);
 
+// A block of values a row, each row with a factor and a valid flag.
+template <typename Acc>
+struct ScaledRows {
+  const Acc* from;
+  Acc* to;  // may be `from`
+  int64_t rows, columns;
+  int64_t stride;  // between rows, of both
+  const Acc* factor;
+  const uint8_t* valid;
+  int64_t window_stride;  // between the factors, and flags, of rows
+};
+
+// to = factor * from where valid, else 0; sums, if given, += from of the valid rows, or of all.
+void scale_rows(const ScaledRows<float>& block, float* sums, bool sum_all);
+void scale_rows(const ScaledRows<double>& block, double* sums, bool sum_all);
+
 // sums += values
 void accumulate(float* sums, const float* values, int64_t n);
 void accumulate(double* sums, const double* values, int64_t n);

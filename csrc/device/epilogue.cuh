@@ -1,13 +1,14 @@
-// From accumulators to output: scale, bias, fill, conversion, and stores as wide as the filter count allows.
+// From accumulators to results: what the pass makes of a sum, conversion, and stores as wide as the channel
+// count allows.
 #pragma once
 
 #include "device/smem.cuh"
 
 namespace maskconv {
 
-template <ForwardConfig kConfig, class Element>
-__device__ __forceinline__ void epilogue(const ForwardParams& params, const ForwardTile& tile,
-                                         const ForwardSmem<kConfig, Element>& smem) {
+template <class Pass, GemmConfig kConfig, class Element>
+__device__ __forceinline__ void epilogue(const typename Pass::Params& params, const GemmTile& tile,
+                                         const GemmSmem<kConfig, Element>& smem) {
   using Acc = Accumulator<Element>;
   constexpr int32_t kVector = kVectorBytes / sizeof(Element);
   constexpr int32_t kChunk = kVectorBytes / sizeof(Acc);
@@ -20,43 +21,38 @@ __device__ __forceinline__ void epilogue(const ForwardParams& params, const Forw
     Element value[kVector];
   };
 
-  const ConvProblem& problem = params.problem;
   const int32_t column = threadIdx.x % kVectorsPerRow * kVector;
-  const int32_t remaining = problem.filters_per_group() - (tile.first_filter + column);
+  const int32_t remaining = params.columns - (tile.first_column + column);
   if (remaining <= 0) return;
-  const int64_t filter = int64_t{tile.group} * problem.filters_per_group() + tile.first_filter + column;
+  const int64_t channel = int64_t{tile.group} * params.columns + tile.first_column + column;
 
   Acc bias[kVector] = {};
-  if (params.bias != nullptr)
+  if constexpr (Pass::kHasBias)
+    if (params.bias != nullptr)
 #pragma unroll
-    for (int32_t i = 0; i < kVector; ++i)
-      if (i < remaining)
-        bias[i] = to_accumulator(ptx::load_global(static_cast<const Element*>(params.bias) + filter + i));
+      for (int32_t i = 0; i < kVector; ++i)
+        if (i < remaining)
+          bias[i] = to_accumulator(ptx::load_global(static_cast<const Element*>(params.bias) + channel + i));
 
   for (int32_t row = threadIdx.x / kVectorsPerRow; row < kConfig.block_m;
        row += kConfig.threads() / kVectorsPerRow) {
-    const int64_t q = tile.first_row + row;
-    if (q >= problem.rows()) return;
-    const bool valid = ptx::load_shared(smem.row_valid + row) != 0;
-    const Acc scale = ptx::load_shared(smem.row_scale + row);
+    const typename Pass::template Finish<Acc, kConfig> finish(params, tile, smem, row);
+    if (finish.position < 0) return;  // as for every row after it
     Vector result;
 #pragma unroll
     for (int32_t i = 0; i < kVector; i += kChunk) {
       const Chunk sums = ptx::load_shared(reinterpret_cast<const Chunk*>(smem.accumulator(row, column + i)));
 #pragma unroll
-      for (int32_t j = 0; j < kChunk; ++j) {
-        const Acc filled = problem.fill_with_bias ? bias[i + j] : static_cast<Acc>(problem.fill);
-        const Acc value = valid ? scale * sums.value[j] + bias[i + j] : filled;
-        result.value[i + j] = from_accumulator<Element>(value);
-      }
+      for (int32_t j = 0; j < kChunk; ++j)
+        result.value[i + j] = from_accumulator<Element>(finish(params, sums.value[j], bias[i + j]));
     }
-    Element* output = static_cast<Element*>(params.output) + q * problem.filters + filter;
+    Element* stored = static_cast<Element*>(params.result) + finish.position * params.result_pitch + channel;
     if (params.vector_store) {
-      ptx::store_global(reinterpret_cast<Vector*>(output), result);
+      ptx::store_global(reinterpret_cast<Vector*>(stored), result);
     } else {
 #pragma unroll
       for (int32_t i = 0; i < kVector; ++i)
-        if (i < remaining) ptx::store_global(output + i, result.value[i]);
+        if (i < remaining) ptx::store_global(stored + i, result.value[i]);
     }
   }
 }

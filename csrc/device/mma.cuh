@@ -2,11 +2,10 @@
 #pragma once
 
 #include "device/gather.cuh"
-#include "device/smem.cuh"
 
 namespace maskconv {
 
-template <ForwardConfig kConfig, class Element>
+template <class Weights, GemmConfig kConfig, class Element>
 class WarpTile {
  public:
   static constexpr int32_t kMmaM = 16;
@@ -16,7 +15,7 @@ class WarpTile {
   static constexpr int32_t kColumns = kConfig.block_n / kConfig.warps_n;
   static constexpr int32_t kTilesM = kRows / kMmaM;
   static constexpr int32_t kTilesN = kColumns / kMmaN;
-  static_assert(kTilesN % 2 == 0, "one ldmatrix_x4 brings the filters of two mma");
+  static_assert(kTilesN % 2 == 0, "one ldmatrix_x4 brings the weights of two mma");
   static_assert(kConfig.block_k % kMmaK == 0, "a stage is a whole number of mma deep");
 
   __device__ __forceinline__ WarpTile()
@@ -30,17 +29,14 @@ class WarpTile {
       const int32_t chunk = k / Loader::kChunkElements;
       uint32_t a[kTilesM][4];
       uint32_t b[kTilesN / 2][4];
-      // The four 8x8 matrices of a: rows 0-7 and 8-15 of the lower 8 channels, then of the upper 8.
+      // The four 8x8 matrices of a: rows 0-7 and 8-15 of the lower 8 steps, then of the upper 8.
 #pragma unroll
       for (int32_t m = 0; m < kTilesM; ++m)
         ptx::ldmatrix_x4(a[m],
                          stage + swizzled<kRowChunks>(row_ + m * kMmaM + lane_ % 16, chunk + lane_ / 16));
-      // Of b: the lower and upper 8 channels of 8 filters, then of the next 8.
 #pragma unroll
       for (int32_t n = 0; n < kTilesN / 2; ++n)
-        ptx::ldmatrix_x4(b[n], stage + Loader::kFilterOffset +
-                                   swizzled<kRowChunks>(column_ + n * 2 * kMmaN + lane_ / 16 * 8 + lane_ % 8,
-                                                        chunk + lane_ / 8 % 2));
+        Weights::fragments(b[n], stage + Loader::kWeightOffset, column_ + n * 2 * kMmaN, k, lane_);
 #pragma unroll
       for (int32_t m = 0; m < kTilesM; ++m)
 #pragma unroll
@@ -50,7 +46,7 @@ class WarpTile {
   }
 
   // Leaves the sums where the epilogue expects them.
-  __device__ __forceinline__ void put(const ForwardSmem<kConfig, Element>& smem) const {
+  __device__ __forceinline__ void put(const GemmSmem<kConfig, Element>& smem) const {
 #pragma unroll
     for (int32_t m = 0; m < kTilesM; ++m)
 #pragma unroll
@@ -65,7 +61,7 @@ class WarpTile {
   }
 
  private:
-  using Loader = OperandLoader<kConfig, Element>;
+  using Loader = OperandLoader<Weights, kConfig, Element>;
   static constexpr int32_t kRowChunks = Loader::kRowChunks;
   struct alignas(8) Pair {
     float value[2];

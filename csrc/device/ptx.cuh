@@ -138,6 +138,15 @@ __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row, S
                : "memory");
 }
 
+// The same matrices transposed: lane l receives of matrix i column l / 4 of the rows 2 * (l % 4) and the
+// next.
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, Site = Site::here()) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(detail::shared_address(row))
+               : "memory");
+}
+
 // Two matrices, their rows given by lanes 0 to 15.
 __device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row, Site = Site::here()) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"

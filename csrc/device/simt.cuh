@@ -1,53 +1,54 @@
 // The operand loads and the arithmetic of the SIMT kernel. Stages hold both operands in accumulator precision
-// and transposed: block_k lines of block_m input values and of block_n weights.
+// and transposed: block_k lines of block_m source values and of block_n weights.
 #pragma once
 
 #include "device/smem.cuh"
 
 namespace maskconv {
 
-template <ForwardConfig kConfig, class Element>
+template <GemmConfig kConfig, class Element>
 struct SimtStage {
   using Acc = Accumulator<Element>;
-  static constexpr int32_t kInputLine = kConfig.block_m + kSimtRowPadding / sizeof(Acc);
-  static constexpr int32_t kFilterLine = kConfig.block_n + kSimtRowPadding / sizeof(Acc);
+  static constexpr int32_t kSourceLine = kConfig.block_m + kSimtRowPadding / sizeof(Acc);
+  static constexpr int32_t kWeightLine = kConfig.block_n + kSimtRowPadding / sizeof(Acc);
 
-  static __device__ __forceinline__ Acc* input(unsigned char* stage, int32_t k, int32_t row) {
-    return reinterpret_cast<Acc*>(stage) + k * kInputLine + row;
+  static __device__ __forceinline__ Acc* source(unsigned char* stage, int32_t k, int32_t row) {
+    return reinterpret_cast<Acc*>(stage) + k * kSourceLine + row;
   }
-  static __device__ __forceinline__ Acc* filter(unsigned char* stage, int32_t k, int32_t column) {
-    return reinterpret_cast<Acc*>(stage) + kConfig.block_k * kInputLine + k * kFilterLine + column;
+  static __device__ __forceinline__ Acc* weight(unsigned char* stage, int32_t k, int32_t column) {
+    return reinterpret_cast<Acc*>(stage) + kConfig.block_k * kSourceLine + k * kWeightLine + column;
   }
 };
 
-// A thread loads one (tap, channel) of several rows and of several filters; the next step is block_k further
-// on along taps x channels.
-template <ForwardConfig kConfig, class Element>
+// A thread loads one (tap, depth) of several rows and of several columns; the next step is block_k further on
+// along taps x depth.
+template <GemmConfig kConfig, class Element>
 class ScalarLoader {
  public:
   using Acc = Accumulator<Element>;
   using Stage = SimtStage<kConfig, Element>;
   static constexpr int32_t kRowsAtOnce = kConfig.threads() / kConfig.block_k;
-  static constexpr int32_t kInputRows = kConfig.block_m / kRowsAtOnce;
-  static constexpr int32_t kFilterRows = kConfig.block_n / kRowsAtOnce;
+  static constexpr int32_t kSourceRows = kConfig.block_m / kRowsAtOnce;
+  static constexpr int32_t kColumns = kConfig.block_n / kRowsAtOnce;
 
-  __device__ __forceinline__ ScalarLoader(const ForwardParams& params, const ForwardTile& tile,
-                                          const ForwardSmem<kConfig, Element>& smem, int32_t live_taps)
+  __device__ __forceinline__ ScalarLoader(const GemmParams& params, const GemmTile& tile,
+                                          const GemmSmem<kConfig, Element>& smem, int32_t live_taps)
       : smem_(smem),
-        channels_(params.problem.channels_per_group()),
+        depth_(params.depth),
         live_taps_(live_taps),
         k_(threadIdx.x % kConfig.block_k),
         row_(threadIdx.x / kConfig.block_k),
-        filters_(params.problem.filters_per_group() - tile.first_filter),
-        filter_stride_(int64_t{params.problem.taps()} * channels_),
-        input_(static_cast<const Element*>(params.input)),
-        live_(k_ / channels_),
-        channel_(k_ % channels_) {
-    const int64_t filter =
-        int64_t{tile.group} * params.problem.filters_per_group() + tile.first_filter + row_;
-    weight_ = static_cast<const Element*>(params.weight) + filter * filter_stride_;
+        columns_(params.columns - tile.first_column),
+        column_stride_(params.weight_column_stride),
+        depth_stride_(params.weight_depth_stride),
+        tap_stride_(params.weight_tap_stride),
+        source_(static_cast<const Element*>(params.source)),
+        weight_(static_cast<const Element*>(params.weight) + tile.group * params.weight_group_stride +
+                (tile.first_column + row_) * column_stride_),
+        live_(k_ / depth_),
+        next_(k_ % depth_) {
 #pragma unroll
-    for (int32_t i = 0; i < kInputRows; ++i)
+    for (int32_t i = 0; i < kSourceRows; ++i)
       base_[i] = ptx::load_shared(smem.row_base + row_ + i * kRowsAtOnce);
   }
 
@@ -55,23 +56,23 @@ class ScalarLoader {
   __device__ __forceinline__ void fetch() {
     const bool in_reduction = live_ < live_taps_;
     const int32_t tap = in_reduction ? ptx::load_shared(smem_.live_tap + live_) : 0;
-    const int64_t delta = (in_reduction ? ptx::load_shared(smem_.live_delta + live_) : 0) + channel_;
+    const int64_t delta = (in_reduction ? ptx::load_shared(smem_.live_delta + live_) : 0) + next_;
 #pragma unroll
-    for (int32_t i = 0; i < kInputRows; ++i) {
+    for (int32_t i = 0; i < kSourceRows; ++i) {
       const uint32_t taps = ptx::load_shared(smem_.tap_word(row_ + i * kRowsAtOnce, tap));
       const bool live = in_reduction && (taps >> (tap % kTapsPerWord) & 1);
-      values_[i] = live ? to_accumulator(ptx::load_global(input_ + base_[i] + delta)) : Acc{0};
+      values_[i] = live ? to_accumulator(ptx::load_global(source_ + base_[i] + delta)) : Acc{0};
     }
-    const Element* weight = weight_ + int64_t{tap} * channels_ + channel_;
+    const Element* weight = weight_ + tap * tap_stride_ + next_ * depth_stride_;
 #pragma unroll
-    for (int32_t i = 0; i < kFilterRows; ++i) {
-      const bool exists = in_reduction && row_ + i * kRowsAtOnce < filters_;
+    for (int32_t i = 0; i < kColumns; ++i) {
+      const bool exists = in_reduction && row_ + i * kRowsAtOnce < columns_;
       weights_[i] =
-          exists ? to_accumulator(ptx::load_global(weight + i * kRowsAtOnce * filter_stride_)) : Acc{0};
+          exists ? to_accumulator(ptx::load_global(weight + i * kRowsAtOnce * column_stride_)) : Acc{0};
     }
-    channel_ += kConfig.block_k;
-    while (channel_ >= channels_) {
-      channel_ -= channels_;
+    next_ += kConfig.block_k;
+    while (next_ >= depth_) {
+      next_ -= depth_;
       ++live_;
     }
   }
@@ -79,32 +80,34 @@ class ScalarLoader {
   // Writes them to a stage.
   __device__ __forceinline__ void put(unsigned char* stage) const {
 #pragma unroll
-    for (int32_t i = 0; i < kInputRows; ++i)
-      ptx::store_shared(Stage::input(stage, k_, row_ + i * kRowsAtOnce), values_[i]);
+    for (int32_t i = 0; i < kSourceRows; ++i)
+      ptx::store_shared(Stage::source(stage, k_, row_ + i * kRowsAtOnce), values_[i]);
 #pragma unroll
-    for (int32_t i = 0; i < kFilterRows; ++i)
-      ptx::store_shared(Stage::filter(stage, k_, row_ + i * kRowsAtOnce), weights_[i]);
+    for (int32_t i = 0; i < kColumns; ++i)
+      ptx::store_shared(Stage::weight(stage, k_, row_ + i * kRowsAtOnce), weights_[i]);
   }
 
  private:
-  const ForwardSmem<kConfig, Element>& smem_;
-  const int32_t channels_;
+  const GemmSmem<kConfig, Element>& smem_;
+  const int32_t depth_;
   const int32_t live_taps_;
   const int32_t k_;
   const int32_t row_;
-  const int32_t filters_;  // from the tile's first to the group's last
-  const int64_t filter_stride_;
-  const Element* input_;
+  const int32_t columns_;  // from the tile's first to the group's last
+  const int64_t column_stride_;
+  const int64_t depth_stride_;
+  const int64_t tap_stride_;
+  const Element* source_;
   const Element* weight_;
-  int64_t base_[kInputRows];
+  int64_t base_[kSourceRows];
   int32_t live_;
-  int32_t channel_;
-  Acc values_[kInputRows];
-  Acc weights_[kFilterRows];
+  int32_t next_;
+  Acc values_[kSourceRows];
+  Acc weights_[kColumns];
 };
 
 // A thread's part of the tile: kRows neighbouring rows x one 16-byte vector of columns.
-template <ForwardConfig kConfig, class Element>
+template <GemmConfig kConfig, class Element>
 class ThreadTile {
  public:
   using Acc = Accumulator<Element>;
@@ -121,11 +124,11 @@ class ThreadTile {
 #pragma unroll
     for (int32_t k = 0; k < kConfig.block_k; ++k) {
       const Vector weights =
-          ptx::load_shared(reinterpret_cast<const Vector*>(Stage::filter(stage, k, column_)));
+          ptx::load_shared(reinterpret_cast<const Vector*>(Stage::weight(stage, k, column_)));
 #pragma unroll
       for (int32_t i = 0; i < kRows; i += kVector) {
         const Vector values =
-            ptx::load_shared(reinterpret_cast<const Vector*>(Stage::input(stage, k, row_ + i)));
+            ptx::load_shared(reinterpret_cast<const Vector*>(Stage::source(stage, k, row_ + i)));
 #pragma unroll
         for (int32_t r = 0; r < kVector; ++r)
 #pragma unroll
@@ -135,7 +138,7 @@ class ThreadTile {
   }
 
   // Leaves the sums where the epilogue expects them.
-  __device__ __forceinline__ void put(const ForwardSmem<kConfig, Element>& smem) const {
+  __device__ __forceinline__ void put(const GemmSmem<kConfig, Element>& smem) const {
 #pragma unroll
     for (int32_t i = 0; i < kRows; ++i)
       ptx::store_shared(reinterpret_cast<Vector*>(smem.accumulator(row_ + i, column_)), sums_[i]);

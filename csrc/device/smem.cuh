@@ -1,53 +1,51 @@
-// Shared memory of a forward block: a typed view of ForwardLayout, and the two permutations that keep the
-// lanes of a warp on different banks.
+// Shared memory of a block of the implicit GEMM: a typed view of GemmLayout, and the two permutations that
+// keep the lanes of a warp on different banks.
 #pragma once
 
 #include "device/element.cuh"
-#include "plan/forward_params.h"
+#include "plan/gemm_params.h"
 
 namespace maskconv {
 
-// The grid is one-dimensional, with columns running fastest (ForwardParams::column_tiles).
-struct ForwardTile {
-  int64_t first_row;
+// The grid is one-dimensional, with columns running fastest (GemmParams::column_tiles).
+struct GemmTile {
+  uint32_t row_tile;
   int32_t group;
-  int32_t first_filter;  // within the group
-  bool first_column;     // this tile, of all that share its rows, writes window sum and output mask
+  int32_t first_column;  // within the group
+  bool speaks_for_rows;  // this tile, of all that share its rows, writes what there is one of for each row
 };
 
-template <ForwardConfig kConfig>
-__device__ __forceinline__ ForwardTile forward_tile(const ForwardParams& params) {
+template <GemmConfig kConfig>
+__device__ __forceinline__ GemmTile gemm_tile(const GemmParams& params) {
   const uint32_t columns = static_cast<uint32_t>(params.column_tiles());
   const uint32_t column = blockIdx.x % columns;
-  ForwardTile tile;
-  tile.first_row = static_cast<int64_t>(blockIdx.x / columns) * kConfig.block_m;
-  tile.group = static_cast<int32_t>(column / params.filter_tiles);
-  tile.first_filter = static_cast<int32_t>(column % params.filter_tiles) * kConfig.block_n;
-  tile.first_column = column == 0;
+  GemmTile tile;
+  tile.row_tile = blockIdx.x / columns;
+  tile.group = static_cast<int32_t>(column / params.column_tiles_of_group);
+  tile.first_column = static_cast<int32_t>(column % params.column_tiles_of_group) * kConfig.block_n;
+  tile.speaks_for_rows = column == 0;
   return tile;
 }
 
-template <ForwardConfig kConfig, class Element>
-struct ForwardSmem {
+template <GemmConfig kConfig, class Element>
+struct GemmSmem {
   using Acc = Accumulator<Element>;
   static constexpr DType kType = kDType<Element>;
 
   unsigned char* stages;
   int64_t* row_base;
-  Acc* row_scale;
-  int32_t* row_valid;
+  unsigned char* row_results;
   int32_t* live_count;
   int64_t* live_delta;
   int32_t* live_tap;
   uint32_t* row_taps;
 
-  __device__ __forceinline__ explicit ForwardSmem(int32_t taps) {
-    const ForwardLayout at = forward_layout(kConfig, kType, taps);
+  __device__ __forceinline__ explicit GemmSmem(int32_t taps) {
+    const GemmLayout at = gemm_layout(kConfig, kType, taps);
     unsigned char* smem = ptx::dynamic_smem();
     stages = smem + at.stages;
     row_base = reinterpret_cast<int64_t*>(smem + at.row_base);
-    row_scale = reinterpret_cast<Acc*>(smem + at.row_scale);
-    row_valid = reinterpret_cast<int32_t*>(smem + at.row_valid);
+    row_results = smem + at.row_result;
     live_count = reinterpret_cast<int32_t*>(smem + at.live_count);
     live_delta = reinterpret_cast<int64_t*>(smem + at.live_delta);
     live_tap = reinterpret_cast<int32_t*>(smem + at.live_tap);
@@ -56,6 +54,12 @@ struct ForwardSmem {
 
   __device__ __forceinline__ unsigned char* stage(int32_t index) const {
     return stages + index * stage_bytes(kConfig, kType);
+  }
+
+  template <class RowResult>
+  __device__ __forceinline__ RowResult* row_result(int32_t row) const {
+    static_assert(sizeof(RowResult) <= row_result_bytes(kType));
+    return reinterpret_cast<RowResult*>(row_results) + row;
   }
 
   // Word of the row's bitset that holds `tap`.
@@ -80,9 +84,12 @@ struct ForwardSmem {
 // chunk of 8 consecutive rows: the exclusive or spreads them over the 8 chunks of a bank row.
 template <int32_t kRowChunks>
 __device__ __forceinline__ int32_t swizzled(int32_t row, int32_t chunk) {
-  static_assert(kRowChunks == 4 || kRowChunks == 8, "a row is half a bank row (128 bytes), or a whole one");
-  constexpr int32_t kRowsPerBankRow = 8 / kRowChunks;
-  return (row * kRowChunks + (chunk ^ (row / kRowsPerBankRow % kRowChunks))) * kVectorBytes;
+  constexpr int32_t kBankRowChunks = 8;  // of 128 bytes
+  static_assert(kRowChunks == 4 || kRowChunks % kBankRowChunks == 0,
+                "a row is half a bank row, or whole ones");
+  constexpr int32_t kRowsPerBankRow = kRowChunks < kBankRowChunks ? kBankRowChunks / kRowChunks : 1;
+  constexpr int32_t kPlaces = kRowChunks < kBankRowChunks ? kRowChunks : kBankRowChunks;
+  return (row * kRowChunks + (chunk ^ (row / kRowsPerBankRow % kPlaces))) * kVectorBytes;
 }
 
 }  // namespace maskconv

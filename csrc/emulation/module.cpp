@@ -48,6 +48,9 @@ PYBIND11_MODULE(_emulation, module) {
   bind_ptx_probe(module);
   bind_faulty_kernels(module);
   bind_forward(module);
+  bind_grad_input(module);
+  bind_scale_grad(module);
+  bind_grad_weight(module);
 }
 
 }  // namespace maskconv::emulation

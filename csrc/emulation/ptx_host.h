@@ -31,6 +31,9 @@ void cp_async_wait(Site = Site::here()) {
 inline void ldmatrix_x4(uint32_t (&r)[4], const void* row, Site site = Site::here()) {
   emulation::ldmatrix<4>(r, row, site);
 }
+inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, Site site = Site::here()) {
+  emulation::ldmatrix<4, true>(r, row, site);
+}
 inline void ldmatrix_x2(uint32_t (&r)[2], const void* row, Site site = Site::here()) {
   emulation::ldmatrix<2>(r, row, site);
 }

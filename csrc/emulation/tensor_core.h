@@ -1,6 +1,7 @@
 // ldmatrix and mma: a lane hands in its registers, the last to come works for the whole warp.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "emulation/machine.h"
@@ -8,7 +9,18 @@
 
 namespace maskconv::emulation {
 
-template <int Matrices>
+// An 8x8 matrix of 16-bit elements, in rows of 4 words, the lower half of a word first.
+inline void transpose(uint32_t (&words)[kWarpSize]) {
+  const auto element = [rows = std::to_array(words)](int row, int column) {
+    return rows[row * kMatrixRows / 2 + column / 2] >> (column % 2 * 16) & 0xffff;
+  };
+  for (int i = 0; i < kWarpSize; ++i) {
+    const int row = i / 4, column = i % 4 * 2;
+    words[i] = element(column, row) | element(column + 1, row) << 16;
+  }
+}
+
+template <int Matrices, bool kTransposed = false>
 void ldmatrix(uint32_t (&registers)[Matrices], const void* row, const Site& site) {
   struct Lane {
     const void* row;
@@ -23,6 +35,7 @@ void ldmatrix(uint32_t (&registers)[Matrices], const void* row, const Site& site
       for (int i = 0; i < kMatrixRows; ++i) rows[i] = lane_of(matrix * kMatrixRows + i)->row;
       uint32_t words[kWarpSize];  // lane l receives word l % 4 of row l / 4: the l-th word
       machine.read_matrix(rows, matrix * kMatrixRows, words, *lane_of(0)->site);
+      if constexpr (kTransposed) transpose(words);
       for (int lane = 0; lane < kWarpSize; ++lane) lane_of(lane)->registers[matrix] = words[lane];
     }
     ++machine.counters()[Count::kLdmatrix];

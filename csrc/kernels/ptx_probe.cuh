@@ -71,9 +71,12 @@ struct CpAsyncGroups {
 };
 
 // Input: the matrices, row by row. Output: each lane's registers.
-template <int Matrices>
+template <int Matrices, bool kTransposed = false>
 struct Ldmatrix {
-  static constexpr const char* kName = Matrices == 4 ? "ldmatrix_x4" : "ldmatrix_x2";
+  static_assert(Matrices == 4 || !kTransposed);
+  static constexpr const char* kName = kTransposed     ? "ldmatrix_x4_trans"
+                                       : Matrices == 4 ? "ldmatrix_x4"
+                                                       : "ldmatrix_x2";
   static constexpr int kRowWords = 4;
   static constexpr int kRows = 8 * Matrices;
   static constexpr int kThreads = kLanes;
@@ -89,7 +92,9 @@ struct Ldmatrix {
     __syncwarp();
     uint32_t registers[Matrices];
     const uint32_t* const row = smem + lane % kRows * kRowWords;
-    if constexpr (Matrices == 4) {
+    if constexpr (kTransposed) {
+      ptx::ldmatrix_x4_trans(registers, row);
+    } else if constexpr (Matrices == 4) {
       ptx::ldmatrix_x4(registers, row);
     } else {
       ptx::ldmatrix_x2(registers, row);
@@ -272,10 +277,10 @@ bool visit_among(const char* name, Visit&& visit) {
 
 template <class Visit>
 bool visit(const char* name, Visit&& visitor) {
-  return visit_among<CpAsync<4>, CpAsync<8>, CpAsync<16>, CpAsyncGroups, Ldmatrix<2>, Ldmatrix<4>, Mma<f16>,
-                     Mma<bf16>, Move<uint8_t>, Move<uint16_t>, Move<uint32_t>, Move<Vec8>, Move<Vec16>,
-                     AtomicOr, Narrow<f16>, Narrow<bf16>, Widen<f16>, Widen<bf16>, WarpOps, BlockVotes>(
-      name, visitor);
+  return visit_among<CpAsync<4>, CpAsync<8>, CpAsync<16>, CpAsyncGroups, Ldmatrix<2>, Ldmatrix<4>,
+                     Ldmatrix<4, true>, Mma<f16>, Mma<bf16>, Move<uint8_t>, Move<uint16_t>, Move<uint32_t>,
+                     Move<Vec8>, Move<Vec16>, AtomicOr, Narrow<f16>, Narrow<bf16>, Widen<f16>, Widen<bf16>,
+                     WarpOps, BlockVotes>(name, visitor);
 }
 
 }  // namespace maskconv::probe

@@ -6,30 +6,6 @@
 #include "launch/forward_instances.h"
 
 namespace maskconv {
-namespace {
-
-void check(cudaError_t error, const std::string& what) {
-  if (error == cudaSuccess) return;
-  throw std::runtime_error(what + ": " + cudaGetErrorString(error));
-}
-
-}  // namespace
-
-DeviceProperties current_device_properties() {
-  int device = 0;
-  check(cudaGetDevice(&device), "asking for the current CUDA device");
-  const auto attribute = [device](cudaDeviceAttr wanted) {
-    int value = 0;
-    check(cudaDeviceGetAttribute(&value, wanted, device), "asking for the properties of the CUDA device");
-    return value;
-  };
-  DeviceProperties properties;
-  properties.compute_capability =
-      attribute(cudaDevAttrComputeCapabilityMajor) * 10 + attribute(cudaDevAttrComputeCapabilityMinor);
-  properties.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
-  properties.shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  return properties;
-}
 
 void launch_forward(const ForwardArguments& arguments, void* cuda_stream) {
   const ConvProblem& problem = arguments.problem;
@@ -38,9 +14,9 @@ void launch_forward(const ForwardArguments& arguments, void* cuda_stream) {
   const std::string why_not = why_not_forward(problem, arguments.dtype, MaskTraits{}, device);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA forward cannot run: " + why_not);
 
-  const bool aligned = operands_aligned(arguments);
-  const ForwardConfig config = choose_forward_config(problem, arguments.dtype, aligned, device);
-  const ForwardParams params = make_forward_params(arguments, config);
+  const GemmConfig config =
+      choose_config(problem, forward_shape(problem), arguments.dtype, operands_aligned(arguments), device);
+  const auto params = make_forward_params(arguments, config);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);
   const auto launch = [&] {
     switch (arguments.dtype) {
@@ -54,7 +30,7 @@ void launch_forward(const ForwardArguments& arguments, void* cuda_stream) {
         return launch_forward_f64(config, params, stream);
     }
   };
-  check(launch(), "launching the masked convolution " + name(config));
+  check_cuda(launch(), "launching the masked convolution " + name(config));
 }
 
 }  // namespace maskconv

@@ -1,6 +1,7 @@
 // The CUDA forward, one launch: no torch, no CUDA headers.
 #pragma once
 
+#include "launch/device.h"
 #include "plan/forward_planner.h"
 
 namespace maskconv {
@@ -9,8 +10,5 @@ namespace maskconv {
 // nothing. Throws std::invalid_argument if no kernel takes the problem, std::runtime_error if the launch
 // fails.
 void launch_forward(const ForwardArguments& arguments, void* cuda_stream);
-
-// Of the current device.
-DeviceProperties current_device_properties();
 
 }  // namespace maskconv

@@ -1,10 +1,11 @@
-#include "launch/forward_launch.cuh"
+#include "kernels/forward.cuh"
+#include "launch/forward_instances.h"
+#include "launch/gemm_launch.cuh"
 
 namespace maskconv {
 
-cudaError_t launch_forward_f32(const ForwardConfig& config, const ForwardParams& params,
-                               cudaStream_t stream) {
-  return launch_matching<float, kSimt64x64>(config, params, stream);
+cudaError_t launch_forward_f32(const GemmConfig& config, const ForwardParams& params, cudaStream_t stream) {
+  return launch_gemm<Forward, float>(config, params, stream);
 }
 
 }  // namespace maskconv

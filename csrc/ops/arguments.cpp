@@ -33,7 +33,11 @@ void check_shapes(const ConvArguments& arguments) {
   STD_TORCH_CHECK(groups >= 1 && input[1] == weight[1] * groups && weight[0] % groups == 0,
                   "maskconv_ext: groups: got ", groups, " for ", input[1], " channels, weight (", weight[0],
                   ", ", weight[1], ", ...)");
+  STD_TORCH_CHECK(input[1] >= 1 && weight[0] >= 1, "maskconv_ext: input, weight: got ", input[1],
+                  " channels and ", weight[0], " filters, needs at least one of each");
   for (size_t axis = 0; axis < rank; ++axis) {
+    STD_TORCH_CHECK(input[axis + 2] >= 1, "maskconv_ext: input: got size 0 on axis ", axis,
+                    ", needs at least 1");
     STD_TORCH_CHECK(stride[axis] >= 1 && dilation[axis] >= 1 && weight[axis + 2] >= 1 &&
                         padding[2 * axis] >= 0 && padding[2 * axis + 1] >= 0,
                     "maskconv_ext: stride, dilation, weight, padding: out of range on axis ", axis);
@@ -56,6 +60,7 @@ ConvProblem make_problem(const ConvArguments& arguments) {
     problem.kernel[to] = to_int32(arguments.weight_size[axis + 2], "weight");
     problem.stride[to] = to_int32(arguments.stride[axis], "stride");
     problem.padding[to] = to_int32(arguments.padding[2 * axis], "padding");
+    to_int32(arguments.padding[2 * axis + 1], "padding");
     problem.dilation[to] = to_int32(arguments.dilation[axis], "dilation");
     problem.output[to] = to_int32(output_extent(arguments, axis), "output");
   }
@@ -91,7 +96,9 @@ MaskUpdate parse_mask_update(const std::string& name) {
 Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts,
                ConvProblem& problem) {
   Mask result;
+  STD_TORCH_CHECK(mask || parts.empty(), "maskconv_ext: mask_channels: needs to be empty without a mask");
   if (!mask) return result;
+  check_device(*mask, input, "mask");
   const Sizes size = sizes_of(*mask), input_size = sizes_of(input);
   STD_TORCH_CHECK(size.size() == input_size.size() && (size[0] == 1 || size[0] == input_size[0]),
                   "maskconv_ext: mask: needs the dimensions of input, and its batch size or 1");
@@ -105,6 +112,9 @@ Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Siz
 
   const ScalarType dtype = mask->scalar_type();
   const bool hard = dtype == ScalarType::Bool || dtype == ScalarType::Byte;
+  const bool soft = dtype == ScalarType::Half || dtype == ScalarType::BFloat16 ||
+                    dtype == ScalarType::Float || dtype == ScalarType::Double;
+  STD_TORCH_CHECK(hard || soft, "maskconv_ext: mask: needs bool, uint8 or a floating dtype");
   const bool wide = input.scalar_type() == ScalarType::Double;
   const ScalarType stored = hard ? dtype : wide ? ScalarType::Double : ScalarType::Float;
   result.storage = to_engine_layout(hard || dtype == stored ? *mask : torch::stable::to(*mask, stored));

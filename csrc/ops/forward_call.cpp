@@ -8,6 +8,10 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
                          const std::string& mask_update, double threshold, std::optional<double> fill,
                          bool pad_is_valid)
     : problem(make_problem(arguments)), output_size(ops::output_size(arguments)) {
+  check_device(weight, input, "weight");
+  if (bias) check_device(*bias, input, "bias");
+  STD_TORCH_CHECK(threshold >= 0.0 && threshold <= 1.0, "maskconv_ext: threshold: got ", threshold,
+                  ", needs a number from 0 to 1");
   STD_TORCH_CHECK(weight.scalar_type() == input.scalar_type(),
                   "maskconv_ext: weight: needs the dtype of input");
   STD_TORCH_CHECK(!bias || (bias->scalar_type() == input.scalar_type() && bias->numel() == problem.filters),

@@ -22,8 +22,6 @@ struct ForwardCall {
   Tensor public_out_mask(const std::optional<Tensor>& mask) const;
 
   const void* bias_data() const { return bias ? bias->data_ptr() : nullptr; }
-  // Nothing to write: no images, and a mask without images (a mask shared by the batch still has its sums).
-  bool empty() const { return problem.batch == 0 && window_batch == 0; }
 
   ConvProblem problem;
   int64_t window_batch;  // images of the window sum: the mask's, 1 without a mask

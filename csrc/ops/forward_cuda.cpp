@@ -21,6 +21,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                    normalization, mask_update, threshold, fill, pad_is_valid);
   STD_TORCH_CHECK(call.mask.view.shared() && !call.mask.soft(),
                   "maskconv_ext: mask: the CUDA kernel needs a bool or uint8 mask shared by all channels");
+  STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");
   const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), true);
 
   const Tensor x = to_engine_layout(input), w = to_engine_layout(weight);
@@ -35,7 +36,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
   arguments.out_mask = call.out_mask.data_ptr();
   arguments.window_sum = static_cast<int32_t*>(call.window_sum.data_ptr());
 
-  if (!call.empty()) launch_forward(arguments, current_stream(input));
+  launch_forward(arguments, current_stream(input));
   return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
           call.public_window(call.window_sum)};
 }

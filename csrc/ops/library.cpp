@@ -9,6 +9,12 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
       "threshold, "
       "float? fill, bool pad_is_valid, bool channels_last) -> (Tensor, Tensor, Tensor)");
+  // From the gradient of the output to that of the accumulator a, scale(window_sum) * grad where `valid`,
+  // else 0, with the channels last in memory; and the gradient of the bias, of no elements unless it is
+  // needed.
+  library.def(
+      "scale_grad(Tensor grad, Tensor valid, Tensor window_sum, SymInt window_size, str normalization, "
+      "bool needs_bias, bool bias_from_all) -> (Tensor, Tensor)");
   // Gradients of the accumulator a, for a hard mask; `grad` is read only where `valid`.
   library.def(
       "grad_input(Tensor grad, Tensor? valid, Tensor? mask, Tensor weight, SymInt[] input_size, SymInt[] "

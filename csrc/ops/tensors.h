@@ -28,6 +28,13 @@ Tensor call_aten(const char* name, const char* overload, const Args&... args) {
 
 inline Sizes sizes_of(const Tensor& tensor) { return {tensor.sizes().begin(), tensor.sizes().end()}; }
 
+// The operators run where their first tensor is.
+inline void check_device(const Tensor& tensor, const Tensor& first, const char* name) {
+  const auto here = first.device(), there = tensor.device();
+  STD_TORCH_CHECK(there.type() == here.type() && there.index() == here.index(), "maskconv_ext: ", name,
+                  ": is on another device than the first tensor, needs the same");
+}
+
 // (N, C, *S) seen as (N, *S, C); no copy.
 inline Tensor channels_to_last(const Tensor& tensor) {
   Sizes order{0};

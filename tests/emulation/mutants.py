@@ -13,9 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutants_grad_weight import GRAD_WEIGHT
+
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 COMPILE = ["g++", "-std=c++20", "-O1", "-fPIC", "-Wno-unknown-pragmas"]
+WORKERS = 2  # compilers and cases at once
 TIMEOUT_S = 120  # of a mutant's run: one that never ends is caught too
 
 
@@ -26,20 +29,28 @@ class Mutant:
     old: str
     new: str
     caught_as: tuple[str, ...]  # one of these begins the outcome
+    of: str = "forward"  # the pass whose cases must notice
 
 
-MMA = "kernels/forward_mma.cuh"
-SIMT = "kernels/forward_simt.cuh"
-MASK = "device/mask.cuh"
+MMA = "kernels/gemm_mma.cuh"
+SIMT = "kernels/gemm_simt.cuh"
+PROLOGUE = "device/prologue.cuh"
 GATHER = "device/gather.cuh"
+WEIGHTS = "device/weights.cuh"
+SIMT_TILE = "device/simt.cuh"
+FORWARD = "kernels/forward.cuh"
+GRAD_INPUT = "kernels/grad_input.cuh"
 EPILOGUE = "device/epilogue.cuh"
+WINDOW_SCALE = "device/window_scale.cuh"
+SCALE_GRAD = "kernels/scale_grad.cuh"
 BARRIER = "__syncthreads();"
+PASSES = ("forward", "grad_input", "grad_weight", "scale_grad")
 
-MUTANTS = (
+FORWARD_MUTANTS = (
     Mutant("main loop without its barrier", MMA, BARRIER + "                    // ...", "// ...", ("race",)),
     Mutant("accumulators put over stages still read", MMA, BARRIER + "  // every", "// every", ("race",)),
     Mutant("epilogue reads before all have put", MMA, "sums.put(smem);\n  " + BARRIER, "sums.put(smem);", ("race",)),
-    Mutant("tap list before the bitsets", MASK, "tile, smem);\n  " + BARRIER, "tile, smem);", ("race",)),
+    Mutant("tap list before the bitsets", PROLOGUE, "tile, smem);\n  " + BARRIER, "tile, smem);", ("race",)),
     Mutant(
         "simt loop without its barrier",
         SIMT,
@@ -53,8 +64,8 @@ MUTANTS = (
     Mutant(
         "load ignores the mask",
         GATHER,
-        "in_channels && (row_live_ >> i & 1)",
-        "in_channels",
+        "in_depth && (row_live_ >> i & 1)",
+        "in_depth",
         ("wrong", "out_of_bounds"),
     ),
     Mutant(
@@ -67,20 +78,14 @@ MUTANTS = (
     Mutant(
         "channel tail not zeroed",
         GATHER,
-        "channel_ + chunk_ * kChunkElements < channels_",
-        "channel_ >= 0",
+        "next_ + chunk_ * kChunkElements < depth_",
+        "next_ >= 0",
         ("wrong", "out_of_bounds"),
     ),
-    Mutant(
-        "filter tail loaded",
-        GATHER,
-        "uint32_t{tile.first_filter + filter < filters} << i",
-        "1u << i",
-        ("out_of_bounds",),
-    ),
+    Mutant("filter tail loaded", WEIGHTS, "uint32_t{column < params.columns} << i", "1u << i", ("out_of_bounds",)),
     Mutant("filter tail stored", EPILOGUE, "if (i < remaining) ptx::store", "ptx::store", ("race", "wrong")),
-    Mutant("row tail stored", EPILOGUE, "if (q >= problem.rows()) return;", "", ("out_of_bounds",)),
-    Mutant("row tail scanned", MASK, "if (q >= problem.rows()) {", "if (q < 0) {", ("out_of_bounds",)),
+    Mutant("row tail stored", FORWARD, "if (position >= params.problem.rows()) {", "if (false) {", ("out_of_bounds",)),
+    Mutant("row tail scanned", FORWARD, "if (q >= problem.rows()) return", "if (q < 0) return", ("out_of_bounds",)),
     Mutant(
         "swizzled read of an unswizzled write",
         GATHER,
@@ -91,72 +96,145 @@ MUTANTS = (
     Mutant(
         "no swizzle",
         "device/smem.cuh",
-        "(chunk ^ (row / kRowsPerBankRow % kRowChunks))",
+        "(chunk ^ (row / kRowsPerBankRow % kPlaces))",
         "chunk",
         ("counters",),
     ),
     Mutant(
         "padding never counts",
-        MASK,
-        "live || (problem.pad_is_valid && !in_image)",
+        FORWARD,
+        "live || (pad_is_valid && !in_image)",
         "live",
         ("wrong",),
     ),
     Mutant(
         "one position too many at the far border",
-        MASK,
+        "device/window.cuh",
         "static_cast<uint32_t>(at) < ",
         "static_cast<uint32_t>(at) <= ",
         ("wrong", "out_of_bounds"),
     ),
-    Mutant("scale of an empty window", MASK, "if (sum == 0) return 1;", "", ("wrong",)),
+    Mutant("scale of an empty window", WINDOW_SCALE, "if (sum == 0) return 1;", "", ("wrong",)),
     Mutant(
         "tap list of the first warp's rows only",
-        MASK,
+        PROLOGUE,
         "row < kConfig.block_m; row += 32)",
         "row < 32; row += 32)",
         ("wrong",),
     ),
     Mutant(
         "tap list of the first word for all",
-        MASK,
+        PROLOGUE,
         "tap_word(row, first_tap)",
         "tap_word(row, 0)",
         ("out_of_bounds", "wrong"),
     ),
     Mutant(
         "every tap visited",
-        MASK,
+        PROLOGUE,
         "__reduce_or_sync(~0u, mine)",
         "~0u >> (problem.taps() - first_tap < 32 ? 32 - problem.taps() + first_tap : 0)",
         ("counters",),
     ),
-    Mutant("bitset of the image, not of the mask", MASK, "uint32_t{live} <<", "uint32_t{in_image} <<", ("wrong",)),
-    Mutant("dilation forgotten between taps", MASK, "w * problem.dilation[2];\n}", "w;\n}", ("wrong", "out_of_bounds")),
+    Mutant("bitset of the image, not of the mask", PROLOGUE, "uint32_t{live} <<", "uint32_t{in_source} <<", ("wrong",)),
+    Mutant("dilation forgotten between taps", FORWARD, "tap * problem.dilation[axis]", "tap", ("out_of_bounds",)),
     Mutant(
         "output mask of the wrong image",
-        MASK,
+        FORWARD,
         "static_cast<uint8_t*>(params.out_mask) + row",
         "static_cast<uint8_t*>(params.out_mask) + row % problem.output_positions()",
         ("race", "wrong"),
     ),
     Mutant(
         "shared window written by every image",
-        MASK,
+        FORWARD,
         "if (row >= problem.window_batch() * problem.output_positions()) return;",
         "",
         ("out_of_bounds",),
     ),
-    Mutant("first group's channels for all", MASK, "int64_t{tile.group} * problem", "0 * problem", ("wrong",)),
-    Mutant(
-        "bias scaled",
-        EPILOGUE,
-        "scale * sums.value[j] + bias[i + j]",
-        "scale * (sums.value[j] + bias[i + j])",
-        ("wrong",),
-    ),
-    Mutant("fill not written", EPILOGUE, "value = valid ?", "value = true ?", ("wrong",)),
+    Mutant("first group's channels for all", PROLOGUE, "int64_t{tile.group} * params.depth", "0", ("wrong",)),
+    Mutant("bias scaled", FORWARD, "row.scale * sum + bias", "row.scale * (sum + bias)", ("wrong",)),
+    Mutant("fill not written", FORWARD, "return row.valid ?", "return true ?", ("wrong",)),
 )
+# What forward and grad_input share is broken above. Here: what only grad_input has, and the barriers again, for its
+# accesses between them are others.
+GRAD_INPUT_MUTANTS = tuple(
+    Mutant(name, file, old, new, caught_as, "grad_input")
+    for name, file, old, new, caught_as in (
+        ("grad: main loop without its barrier", MMA, BARRIER + "                    // ...", "// ...", ("race",)),
+        ("grad: put over stages still read", MMA, BARRIER + "  // every", "// every", ("race",)),
+        ("grad: epilogue before all have put", MMA, "sums.put(smem);\n  " + BARRIER, "sums.put(smem);", ("race",)),
+        ("grad: tap list before the bitsets", PROLOGUE, "tile, smem);\n  " + BARRIER, "tile, smem);", ("race",)),
+        ("grad: tap list read too early", PROLOGUE, "(params, smem);\n  " + BARRIER, "(params, smem);", ("race",)),
+        ("grad: simt epilogue before the put", SIMT, "sums.put(smem);\n  " + BARRIER, "sums.put(smem);", ("race",)),
+        ("grad: simt reads before the first put", SIMT, "  }\n  " + BARRIER + "\n  for", "  }\n  for", ("race",)),
+        ("grad: wait for one group too few", MMA, "kStages - 2>", "kStages - 1>", ("async",)),
+        ("invalid outputs read", PROLOGUE, "params.source_valid == nullptr ||", "true ||", ("wrong",)),
+        ("valid of the first image for all", PROLOGUE, "problem.mask_batch > 1 ? row.image : 0", "0", ("wrong",)),
+        ("holes gather", GRAD_INPUT, "params.mask == nullptr ||", "true ||", ("wrong",)),
+        ("holes multiplied by zero", GRAD_INPUT, "valid ? sum : Acc{0}", "valid * sum", ("wrong",)),
+        ("mask of the first image for all", GRAD_INPUT, "problem.mask_batch > 1 ? row.image : 0", "0", ("wrong",)),
+        ("rows of a class scanned to the tile's end", GRAD_INPUT, "if (row.image >= problem.batch) return {};", "",
+         ("out_of_bounds",)),
+        ("rows of no position stored", EPILOGUE, "if (finish.position < 0) return;", "", ("out_of_bounds",)),
+        ("every class as large as the first", GRAD_INPUT, "axis, class_first[axis])", "axis, 0)",
+         ("out_of_bounds", "race", "wrong")),
+        ("every class begins at the first position", GRAD_INPUT, "class_first[axis] + row.at", "row.at", ("race",)),
+        ("classes without padding", GRAD_INPUT, "(p[axis] + problem.padding[axis]) % stride", "p[axis] % stride",
+         ("wrong", "out_of_bounds")),
+        ("outputs between strides", GRAD_INPUT, "return rest == 0;", "return true;", ("wrong",)),
+        ("no borrow between strides", GRAD_INPUT, "--at;", "", ("wrong", "out_of_bounds")),
+        ("dilation's rest forgotten", GRAD_INPUT, "part(params.problem.dilation[axis] % stride)", "part(0)",
+         ("wrong", "out_of_bounds")),
+        ("strides counted per dilation", GRAD_INPUT, "-(tap * problem.dilation[axis] / problem.stride[axis])",
+         "-(tap * (problem.dilation[axis] / problem.stride[axis]))", ("wrong", "out_of_bounds")),
+        ("grad: every tap visited", PROLOGUE, "__reduce_or_sync(~0u, mine)",
+         "~0u >> (problem.taps() - first_tap < 32 ? 32 - problem.taps() + first_tap : 0)", ("counters",)),
+        ("channel tail of the weights loaded", WEIGHTS, "columns_exist_ && depth", "depth", ("out_of_bounds",)),
+        ("filter tail of the weights loaded", WEIGHTS, "columns_exist_ && depth + row_ + i * kRowsAtOnce < depth_",
+         "columns_exist_", ("out_of_bounds",)),
+        ("weights not transposed", WEIGHTS, "ldmatrix_x4_trans", "ldmatrix_x4", ("wrong",)),
+        ("weights written unswizzled", WEIGHTS,
+         "swizzled<kRowChunks>(row_ + i * kRowsAtOnce, chunk_),\n" + 34 * " " + "weight + i",
+         "((row_ + i * kRowsAtOnce) * kRowChunks + chunk_) * kVectorBytes, weight + i", ("wrong",)),
+        ("simt channel tail loaded", SIMT_TILE, "row_ + i * kRowsAtOnce < columns_", "true", ("out_of_bounds",)),
+    )
+)  # fmt: skip
+SCALE_GRAD_MUTANTS = tuple(
+    Mutant(name, SCALE_GRAD, old, new, caught_as, "scale_grad")
+    for name, old, new, caught_as in (
+        ("scale_grad: reduction without its barrier", BARRIER + "\n  if (warp > 0 || lane", "if (warp > 0 || lane",
+         ("race",)),
+        ("scale_grad: bias summed without its barrier", BARRIER + "\n  if (warp > 0 || column",
+         "if (warp > 0 || column", ("race",)),
+        ("scale_grad: row tail", "const bool exists = at < end;", "const bool exists = true;",
+         ("out_of_bounds", "race")),
+        ("scale_grad: row tail stored", "if (at >= end) break;", "", ("race", "out_of_bounds")),
+        ("scale_grad: column tail loaded", "if (column < problem.filters) {", "{", ("out_of_bounds", "race")),
+        ("scale_grad: column tail of the partial sums", "|| column >= params.problem.filters) return;", ") return;",
+         ("out_of_bounds", "race")),
+        ("scale_grad: column tail of the bias", "if (warp > 0 || column >= filters)", "if (warp > 0)",
+         ("out_of_bounds",)),
+        ("scale_grad: invalid outputs read", "valid[i] || (exists && sums_invalid)", "exists", ("wrong",)),
+        ("scale_grad: invalid outputs multiplied by zero", "valid[i] ? scale[i] * value : Acc{0}", "scale[i] * value",
+         ("wrong",)),
+        ("scale_grad: bias of invalid outputs forgotten", "(exists && sums_invalid)", "false", ("wrong",)),
+        ("scale_grad: shared windows end with the image", "if (window_row >= window_rows) window_row -= window_rows;",
+         "", ("out_of_bounds",)),
+        ("scale_grad: windows of the first group for all", "column / problem.filters_per_window()", "0", ("wrong",)),
+        ("scale_grad: rows of a warp not added up", "distance >= params.threads_per_row", "distance >= 32", ("wrong",)),
+        ("scale_grad: columns of a warp added up", "distance >= params.threads_per_row", "distance >= 1", ("wrong",)),
+        ("scale_grad: last warp forgotten", "for (int32_t w = 0; w < kScaleGradWarps; ++w) {",
+         "for (int32_t w = 0; w + 1 < kScaleGradWarps; ++w) {", ("wrong",)),
+        ("scale_grad: last partial sum forgotten", "block < params.row_blocks;", "block + 1 < params.row_blocks;",
+         ("wrong",)),
+        ("scale_grad: chunks of a warp interleaved", "(warp * Types::kChunks + c) * 32 + lane, chunk",
+         "(warp * 32 + lane) * Types::kChunks + c, chunk", ("wrong", "counters")),
+        ("scale_grad: soft sums as integers", "if (problem.soft)", "if (false)", ("wrong",)),
+    )
+)  # fmt: skip
+GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
+MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS)
 
 
 def emulator_objects(folder: Path) -> list[Path]:
@@ -167,7 +245,7 @@ def emulator_objects(folder: Path) -> list[Path]:
     def compile_one(pair: tuple[Path, Path]) -> None:
         subprocess.run([*COMPILE, f"-I{CSRC}", "-c", str(pair[0]), "-o", str(pair[1])], check=True)
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(compile_one, zip(sources, objects)))
     return objects
 
@@ -177,7 +255,7 @@ def is_binding(path: Path) -> bool:
     return "emulation/bindings.h" in text or "pybind11" in text
 
 
-def build(mutant: Mutant | None, objects: list[Path], folder: Path) -> Path:
+def build(mutant: Mutant | None, of: str, objects: list[Path], folder: Path) -> Path:
     """Compiles a copy of csrc, mutated, into a shared library."""
     csrc = CSRC
     if mutant is not None:
@@ -189,15 +267,15 @@ def build(mutant: Mutant | None, objects: list[Path], folder: Path) -> Path:
         assert found == 1, f"{mutant.name}: {mutant.file} has {found} places that read {mutant.old!r}"
         target.write_text(text.replace(mutant.old, mutant.new))
     library = folder / "mutant.so"
-    source = HERE / "mutant_forward.cpp"
-    command = [*COMPILE, f"-I{csrc}", "-shared", str(source), *map(str, objects), "-o", str(library)]
+    source = HERE / f"mutant_{of}.cpp"
+    command = [*COMPILE, f"-I{csrc}", f"-I{HERE}", "-shared", str(source), *map(str, objects), "-o", str(library)]
     subprocess.run(command, check=True)
     return library
 
 
-def outcome(library: Path) -> str:
+def outcome(library: Path, of: str) -> str:
     """One line: `passed`, or how it failed."""
-    command = [sys.executable, str(HERE / "mutant_cases.py"), str(library)]
+    command = [sys.executable, str(HERE / f"mutant_{of}_cases.py"), str(library)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -212,16 +290,21 @@ def main() -> None:
         root = Path(folder)
         objects = emulator_objects(root)
 
-        def line(index: int, mutant: Mutant | None) -> str:
+        def line(index: int, mutant: Mutant | str) -> str:
+            """The verdict on a mutant; a string is the pass whose kernels are to run as they are."""
             place = root / str(index)
             place.mkdir()
-            found = outcome(build(mutant, objects, place))
-            expected = ("passed",) if mutant is None else mutant.caught_as
+            if isinstance(mutant, str):
+                name, expected = f"unmutated {mutant}", ("passed",)
+                found = outcome(build(None, mutant, objects, place), mutant)
+            else:
+                name, expected = mutant.name, mutant.caught_as
+                found = outcome(build(mutant, mutant.of, objects, place), mutant.of)
             verdict = "as expected" if found.startswith(expected) else f"EXPECTED {' or '.join(expected)}"
-            return f"{mutant.name if mutant else 'unmutated'}\n    {verdict}: {found}"
+            return f"{name}\n    {verdict}: {found}"
 
-        with ThreadPoolExecutor(2) as pool:
-            for text in pool.map(line, range(len(MUTANTS) + 1), (None, *MUTANTS)):
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for text in pool.map(line, range(len(PASSES) + len(MUTANTS)), (*PASSES, *MUTANTS)):
                 print(text, flush=True)
 
 

@@ -329,7 +329,7 @@ def test_random(seed):
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="no forward kernel is named 'fast'; there are mma_128x128x32_s4"):
+    with pytest.raises(ValueError, match="no tile is named 'fast'; there are mma_128x128x32_s4"):
         check(_emulation, Case(config="fast"))
     with pytest.raises(ValueError, match="computes in float16 and bfloat16 only"):
         check(_emulation, Case(dtype="float32", config=MMA[0]))
@@ -341,4 +341,4 @@ def test_wrong_arguments_are_refused() -> None:
 
 def test_run_reports_the_config() -> None:
     done: Run = check(_emulation, Case())
-    assert done.config in _emulation.forward_configs()
+    assert done.config in _emulation.gemm_configs()

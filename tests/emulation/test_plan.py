@@ -42,16 +42,14 @@ def test_what_tensor_cores_cannot_take_goes_to_simt() -> None:
 
 def test_every_tile_fits_the_shared_memory_it_is_offered() -> None:
     most = 1024
-    for config in _emulation.forward_configs():
+    for config in _emulation.gemm_configs():
         dtype = "float64" if config.startswith("simt_64x32") else "bfloat16"
-        assert _emulation.forward_shared_bytes(config, dtype, most) <= SMALL_SHARED
+        assert _emulation.gemm_shared_bytes(config, dtype, most) <= SMALL_SHARED
     # What the tile table says of occupancy, for windows of at most 32 taps.
     kept_by_system = 1024
     per_multiprocessor = 233472
-    assert (
-        4 * (_emulation.forward_shared_bytes("mma_128x64x32_s4", "bfloat16", 32) + kept_by_system) <= per_multiprocessor
-    )
-    assert 2 * (_emulation.forward_shared_bytes("mma_128x128x32_s4", "bfloat16", 32) + kept_by_system) <= A100_SHARED
+    assert 4 * (_emulation.gemm_shared_bytes("mma_128x64x32_s4", "bfloat16", 32) + kept_by_system) <= per_multiprocessor
+    assert 2 * (_emulation.gemm_shared_bytes("mma_128x128x32_s4", "bfloat16", 32) + kept_by_system) <= A100_SHARED
 
 
 def test_a_tile_too_large_for_the_device_is_passed_over() -> None:
@@ -90,3 +88,50 @@ def test_a_tile_too_large_for_the_device_is_passed_over() -> None:
 )
 def test_what_the_kernel_takes(case: Case, options: dict[str, object], reason: str) -> None:
     assert why_not(case, **options) == reason
+
+
+def choose_grad_input(case: Case, **options: object) -> str:
+    return _emulation.choose_grad_input(case.problem(), case.dtype, **options)
+
+
+def test_grad_input_counts_its_own_rows_and_columns() -> None:
+    assert choose_grad_input(R50_56) == "mma_128x64x32_s4"
+    assert choose_grad_input(replace(R50_7, filters=64)) == "mma_128x128x32_s4"  # 512 channels are its columns
+    assert choose_grad_input(replace(R50_7, channels=64, batch=512)) == "mma_128x64x32_s4"
+    # A stride makes fewer outputs, and leaves as many inputs.
+    assert choose_grad_input(replace(R50_7, stride=(1, 7, 7))) == "mma_128x128x32_s4"
+    assert choose_grad_input(replace(R50_7, batch=8)) == "mma_64x64x32_s4"
+
+
+def test_grad_input_on_tensor_cores_needs_aligned_channels_and_filters() -> None:
+    assert choose_grad_input(replace(R50_56, channels=3)) == "simt_64x64x8_s2"
+    assert choose_grad_input(replace(R50_56, filters=3)) == "simt_64x64x8_s2"
+    assert choose_grad_input(replace(R50_56, dtype="float64")) == "simt_64x32x8_s2"
+    assert choose_grad_input(R50_56, aligned=False) == "simt_64x64x8_s2"
+
+
+@pytest.mark.parametrize(
+    "case, options, reason",
+    [
+        (R50_56, {}, ""),
+        (R50_56, {"soft_mask": True}, "the mask is soft; the CUDA kernel takes a bool or uint8 mask, or none"),
+        (
+            replace(R50_56, kernel=(11, 11, 11), size=(20, 20, 20)),
+            {},
+            "the kernel has 1331 taps; the CUDA kernel takes at most 1024",
+        ),
+        (
+            replace(R50_56, size=(1, 1, 2**31 - 1), padding=((0, 0), (1, 1), (9, 0)), stride=(1, 1, 2**20)),
+            {},
+            "the windows reach over 2147483656 positions of one axis; the CUDA kernel counts them in 32 bits",
+        ),
+        (
+            replace(R50_56, batch=2**20, size=(1, 512, 512), stride=(1, 2, 2)),
+            {},
+            "the input has 274877906944 positions x 64 channels: more tiles than one launch can carry",
+        ),
+    ],
+    ids=lambda value: value[:30].replace(" ", "_") if isinstance(value, str) else "",
+)
+def test_what_the_grad_input_kernel_takes(case: Case, options: dict[str, object], reason: str) -> None:
+    assert _emulation.why_not_grad_input(case.problem(), case.dtype, **options) == reason

@@ -114,6 +114,16 @@ def test_ldmatrix_deals_rows_out_as_documented(matrices: int, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_ldmatrix_trans_deals_columns_out(seed: int) -> None:
+    elements = random_words(4 * 32, seed).view(np.uint16).reshape(4, 8, 8)
+    got = run("ldmatrix_x4_trans", elements, seed).view(np.uint16).reshape(LANES, 4, 2)
+    for lane in range(LANES):
+        for matrix in range(4):
+            first = lane % 4 * 2
+            np.testing.assert_array_equal(got[lane, matrix], elements[matrix, first : first + 2, lane // 4])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", FLOATS_16)
 def test_mma_is_the_rounded_exact_product(kind: str, seed: int) -> None:
     a, b, d = mma_tiles(kind, seed)
@@ -225,6 +235,7 @@ GPU_INPUTS = {
     "cp_async_groups": random_words(3 * LANES, 3),
     "ldmatrix_x2": random_words(64, 4),
     "ldmatrix_x4": random_words(128, 5),
+    "ldmatrix_x4_trans": random_words(128, 11),
     "atomic_or_shared": random_words(LANES, 6) & 0x01010101,
     "warp_ops": random_words(LANES, 7),
     "block_votes": random_words(2 * LANES, 8) & 1,

@@ -1,63 +1,20 @@
-"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_cases.py LIBRARY`.
+"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_forward_cases.py LIBRARY`.
 
 Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import sys
-from typing import Any
 
 import numpy as np
 from forward_case import Case, answer, check, expected_mma, line, make_data
+from mutant_library import KernelError, MutantLibrary
 
 BLOCK = 64  # both tiles are 64 x 64
-NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
-MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
 
 HALF = np.ones((1, 1, 18, 16), np.uint8)
 HALF[:, :, 9:] = 0  # below it no tap is live, and on its border the lowest row of taps is live in few rows
-
-
-class KernelError(Exception):
-    pass
-
-
-class Mutant:
-    """What forward_case needs of the emulation module."""
-
-    def __init__(self, path: str) -> None:
-        self.library = ctypes.CDLL(path)
-
-    def forward(
-        self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], config: str, seed: int, preempt: bool
-    ):
-        axes = ("input", "output", "kernel", "stride", "padding", "dilation")
-        integers = [2 if dtype == "bfloat16" else 0]
-        integers += [problem[key] for key in ("batch", "channels", "filters", "groups")]
-        integers += [value for key in axes for value in problem[key]]
-        integers += [problem["mask_batch"], problem["pad_is_valid"]]
-        integers += [NORMALIZATIONS.index(problem["normalization"]), MASK_UPDATES.index(problem["mask_update"])]
-        integers += [problem["fill_with_bias"]]
-        order = ("input", "mask", "weight", "bias", "output", "out_mask", "window_sum")
-        given = [arrays[key] for key in order]
-        counted = (ctypes.c_int64 * 2)()
-        message = ctypes.create_string_buffer(4096)
-        failed = self.library.run_forward(
-            (ctypes.c_int64 * len(integers))(*map(int, integers)),
-            ctypes.c_double(problem["threshold"]),
-            ctypes.c_double(problem["fill"]),
-            (ctypes.c_void_p * 7)(*(None if a is None else a.ctypes.data for a in given)),
-            (ctypes.c_int64 * 7)(*(0 if a is None else a.nbytes for a in given)),
-            ctypes.c_uint64(seed),
-            counted,
-            message,
-            ctypes.c_int64(len(message)),
-        )
-        if failed:
-            raise KernelError(message.value.decode())
-        return {"config": config, "counters": {"mma": counted[0], "bank_conflicts": counted[1]}}
 
 
 SPREAD = Case(channels=40, filters=72, size=(1, 8, 16), batch=2)
@@ -79,7 +36,7 @@ SIMT_CASES = [
 
 
 def outcome(path: str) -> str:
-    mutant = Mutant(path)
+    mutant = MutantLibrary(path)
     try:
         for case in MMA_CASES + SIMT_CASES:
             counters = check(mutant, case).counters

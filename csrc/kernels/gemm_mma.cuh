@@ -1,31 +1,31 @@
-// Masked convolution forward for fp16 and bf16, channels per group a multiple of 8: implicit GEMM on tensor
-// cores, with the mask as load predicate. Rows are output positions, columns the filters of a group, and the
-// reduction runs over the taps that are live somewhere in the tile.
+// The implicit GEMM of a pass (device/prologue.cuh says what that is) for fp16 and bf16, channels per group a
+// multiple of 8: on tensor cores, with the masks as load predicate. The reduction runs over the taps that are
+// live somewhere in the tile.
 #pragma once
 
 #include "device/epilogue.cuh"
 #include "device/gather.cuh"
-#include "device/mask.cuh"
 #include "device/mma.cuh"
+#include "device/prologue.cuh"
 #include "device/smem.cuh"
 
 namespace maskconv {
 
-template <int32_t kConfigIndex, class Element>
-__global__ void __launch_bounds__(kForwardConfigs[kConfigIndex].threads())
-    forward_mma(const __grid_constant__ ForwardParams params) {
-  constexpr ForwardConfig kConfig = kForwardConfigs[kConfigIndex];
+template <class Pass, int32_t kConfigIndex, class Element>
+__global__ void __launch_bounds__(kGemmConfigs[kConfigIndex].threads(), kGemmConfigs[kConfigIndex].blocks)
+    gemm_mma(const __grid_constant__ typename Pass::Params params) {
+  constexpr GemmConfig kConfig = kGemmConfigs[kConfigIndex];
   constexpr int32_t kStages = kConfig.stages;
   static_assert(kStages >= 3, "a stage is being read and one may still be; the rest are in flight");
 
-  const ForwardTile tile = forward_tile<kConfig>(params);
-  const ForwardSmem<kConfig, Element> smem(params.problem.taps());
-  const int32_t live_taps = prologue<kConfig, Element>(params, tile, smem);
+  const GemmTile tile = gemm_tile<kConfig>(params);
+  const GemmSmem<kConfig, Element> smem(params.problem.taps());
+  const int32_t live_taps = prologue<Pass, kConfig, Element>(params, tile, smem);
 
-  const int32_t channels = params.problem.channels_per_group();
-  const int32_t steps = live_taps * ((channels + kConfig.block_k - 1) / kConfig.block_k);
-  OperandLoader<kConfig, Element> loader(params, tile, smem);
-  WarpTile<kConfig, Element> sums;
+  using Weights = typename Pass::template Weights<kConfig, Element>;
+  const int32_t steps = live_taps * ((params.depth + kConfig.block_k - 1) / kConfig.block_k);
+  OperandLoader<Weights, kConfig, Element> loader(params, tile, smem);
+  WarpTile<Weights, kConfig, Element> sums;
 
   // Every step commits one group, an empty one if there is nothing to load: so group i is always step i.
   for (int32_t step = 0; step < kStages - 1; ++step) {
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kForwardConfigs[kConfigIndex].threads())
   __syncthreads();  // every load has been waited for and read: the stages become the accumulators
   sums.put(smem);
   __syncthreads();
-  epilogue<kConfig, Element>(params, tile, smem);
+  epilogue<Pass, kConfig, Element>(params, tile, smem);
 }
 
 }  // namespace maskconv

@@ -1,0 +1,150 @@
+// grad_weight on tensor cores: both operands lie in memory with the reduction axis, the output row, as their
+// row, so the transposing ldmatrix turns them as it reads.
+#pragma once
+
+#include "device/grad_weight_result.cuh"
+#include "device/grad_weight_rows.cuh"
+#include "device/smem.cuh"
+
+namespace maskconv::grad_weight {
+
+// How an operand of block_k rows x kWidth elements is dealt out to threads: 16 bytes of several rows each.
+template <GemmConfig kConfig, int32_t kWidth>
+struct Share {
+  static constexpr int32_t kChunkElements = kVectorBytes / 2;  // of fp16, bf16
+  static constexpr int32_t kRowChunks = kWidth / kChunkElements;
+  static constexpr int32_t kRowsAtOnce = kConfig.threads() / kRowChunks;
+  static constexpr int32_t kRows = kConfig.block_k / kRowsAtOnce;
+  static_assert(kConfig.block_k % kRowsAtOnce == 0, "every thread loads as many rows");
+
+  const int32_t row = threadIdx.x / kRowChunks;
+  const int32_t chunk = threadIdx.x % kRowChunks;
+
+  __device__ __forceinline__ int32_t first_element() const { return chunk * kChunkElements; }
+};
+
+// A thread keeps its filters, and its columns, and so its tap: steps differ in their rows only.
+template <GemmConfig kConfig, class Element>
+class RowLoader {
+ public:
+  static constexpr int32_t kInputOffset = kConfig.block_k * kConfig.block_m * sizeof(Element);  // in a stage
+
+  __device__ __forceinline__ RowLoader(const GradWeightParams& params, const Tile& tile,
+                                       const Smem<kConfig, Element>& smem)
+      : smem_(smem),
+        grad_(static_cast<const Element*>(params.grad) + filters_.first_element()),
+        input_(static_cast<const Element*>(params.input)),
+        filters_exist_(tile.first_filter + filters_.first_element() < params.problem.filters_per_group()) {
+    const ConvProblem& problem = params.problem;
+    const int64_t first = tile.first_column + columns_.first_element();
+    columns_exist_ = first < params.columns();
+    const Column column(problem, columns_exist_ ? first : tile.first_column);
+    tap_bit_ = column.tap - Column(problem, tile.first_column).tap;
+    input_ += TapIndex(problem, column.tap).delta(problem) * problem.channels + column.channel;
+  }
+
+  // Starts the loads of block_k rows of the list, of which `rows` are to be multiplied.
+  __device__ __forceinline__ void load(unsigned char* stage, int32_t first, int32_t rows) {
+#pragma unroll
+    for (int32_t i = 0; i < Filters::kRows; ++i) {
+      const int32_t row = filters_.row + i * Filters::kRowsAtOnce;
+      const bool exists = filters_exist_ && first + row < rows;
+      const int64_t offset = exists ? ptx::load_shared(smem_.row_grad(first + row)) : 0;
+      ptx::cp_async<kVectorBytes>(stage + swizzled<Filters::kRowChunks>(row, filters_.chunk), grad_ + offset,
+                                  exists);
+    }
+#pragma unroll
+    for (int32_t i = 0; i < Columns::kRows; ++i) {
+      const int32_t row = columns_.row + i * Columns::kRowsAtOnce;
+      const bool exists = columns_exist_ && first + row < rows;
+      const int64_t offset = exists ? ptx::load_shared(smem_.row_input(first + row)) : 0;
+      const bool live = exists && (ptx::load_shared(smem_.row_taps(first + row)) >> tap_bit_ & 1);
+      ptx::cp_async<kVectorBytes>(stage + kInputOffset + swizzled<Columns::kRowChunks>(row, columns_.chunk),
+                                  input_ + offset, live);
+    }
+  }
+
+ private:
+  using Filters = Share<kConfig, kConfig.block_m>;
+  using Columns = Share<kConfig, kConfig.block_n>;
+
+  const Smem<kConfig, Element>& smem_;
+  const Filters filters_;
+  const Columns columns_;
+  const Element* const grad_;
+  const Element* input_;  // at the thread's tap and channel
+  const bool filters_exist_;
+  bool columns_exist_;
+  int32_t tap_bit_;  // of the bits of a row
+};
+
+// A warp's part of the tile.
+template <GemmConfig kConfig, class Element>
+class WarpSums {
+ public:
+  static constexpr int32_t kMmaM = 16;
+  static constexpr int32_t kMmaN = 8;
+  static constexpr int32_t kMmaK = 16;
+  static constexpr int32_t kFilters = kConfig.block_m / kConfig.warps_m;
+  static constexpr int32_t kColumns = kConfig.block_n / kConfig.warps_n;
+  static constexpr int32_t kTilesM = kFilters / kMmaM;
+  static constexpr int32_t kTilesN = kColumns / kMmaN;
+  static_assert(kTilesN % 2 == 0, "one ldmatrix_x4 brings the columns of two mma");
+  static_assert(kConfig.block_k % kMmaK == 0, "a stage is a whole number of mma deep");
+
+  __device__ __forceinline__ WarpSums()
+      : lane_(threadIdx.x % 32),
+        filter_(threadIdx.x / 32 / kConfig.warps_n * kFilters),
+        column_(threadIdx.x / 32 % kConfig.warps_n * kColumns) {}
+
+  __device__ __forceinline__ void multiply(const unsigned char* stage) {
+    using Filters = Share<kConfig, kConfig.block_m>;
+    using Columns = Share<kConfig, kConfig.block_n>;
+    const unsigned char* const input = stage + RowLoader<kConfig, Element>::kInputOffset;
+#pragma unroll
+    for (int32_t k = 0; k < kConfig.block_k; k += kMmaK) {
+      uint32_t a[kTilesM][4];
+      uint32_t b[kTilesN / 2][4];
+      // The four 8x8 matrices of a: the lower 8 rows of 8 filters and of the next 8, then the upper 8 rows.
+#pragma unroll
+      for (int32_t m = 0; m < kTilesM; ++m)
+        ptx::ldmatrix_x4_trans(a[m],
+                               stage + swizzled<Filters::kRowChunks>(
+                                           k + lane_ / 16 * 8 + lane_ % 8,
+                                           (filter_ + m * kMmaM) / Filters::kChunkElements + lane_ / 8 % 2));
+      // Of b: the lower and upper 8 rows of 8 columns, then of the next 8.
+#pragma unroll
+      for (int32_t n = 0; n < kTilesN / 2; ++n)
+        ptx::ldmatrix_x4_trans(
+            b[n],
+            input + swizzled<Columns::kRowChunks>(
+                        k + lane_ % 16, (column_ + n * 2 * kMmaN) / Columns::kChunkElements + lane_ / 16));
+#pragma unroll
+      for (int32_t m = 0; m < kTilesM; ++m)
+#pragma unroll
+        for (int32_t n = 0; n < kTilesN; ++n)
+          ptx::mma_m16n8k16<Element>(sums_[m][n], a[m], {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]});
+    }
+  }
+
+  // Four lanes store 32 bytes of a filter: whole sectors of a workspace.
+  __device__ __forceinline__ void store(const Destination<Element>& to) const {
+#pragma unroll
+    for (int32_t m = 0; m < kTilesM; ++m)
+#pragma unroll
+      for (int32_t n = 0; n < kTilesN; ++n)
+#pragma unroll
+        for (int32_t half = 0; half < 2; ++half)
+          to.template store<2>(filter_ + m * kMmaM + half * 8 + lane_ / 4,
+                               column_ + n * kMmaN + lane_ % 4 * 2,
+                               {sums_[m][n][half * 2], sums_[m][n][half * 2 + 1]});
+  }
+
+ private:
+  const int32_t lane_;
+  const int32_t filter_;
+  const int32_t column_;
+  float sums_[kTilesM][kTilesN][4] = {};
+};
+
+}  // namespace maskconv::grad_weight

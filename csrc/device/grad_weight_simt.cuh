@@ -1,0 +1,147 @@
+// grad_weight on the ordinary cores. Stages hold both operands in accumulator precision: block_k lines of
+// block_m gradients, then of block_n input values.
+#pragma once
+
+#include "device/grad_weight_result.cuh"
+#include "device/grad_weight_rows.cuh"
+
+namespace maskconv::grad_weight {
+
+template <GemmConfig kConfig, class Element>
+struct Stage {
+  using Acc = Accumulator<Element>;
+
+  static __device__ __forceinline__ Acc* grad(unsigned char* stage, int32_t k, int32_t filter) {
+    return reinterpret_cast<Acc*>(stage) + k * kConfig.block_m + filter;
+  }
+  static __device__ __forceinline__ Acc* input(unsigned char* stage, int32_t k, int32_t column) {
+    return reinterpret_cast<Acc*>(stage) + kConfig.block_k * kConfig.block_m + k * kConfig.block_n + column;
+  }
+};
+
+// A thread loads one filter, and one column, of several rows: lanes read along the rows in memory.
+template <GemmConfig kConfig, class Element>
+class ScalarRowLoader {
+ public:
+  using Acc = Accumulator<Element>;
+
+  __device__ __forceinline__ ScalarRowLoader(const GradWeightParams& params, const Tile& tile,
+                                             const Smem<kConfig, Element>& smem)
+      : smem_(smem),
+        filter_(threadIdx.x % kConfig.block_m),
+        column_(threadIdx.x % kConfig.block_n),
+        filter_exists_(tile.first_filter + filter_ < params.problem.filters_per_group()),
+        column_exists_(tile.first_column + column_ < params.columns()),
+        grad_(static_cast<const Element*>(params.grad) + filter_),
+        input_(static_cast<const Element*>(params.input)) {
+    const ConvProblem& problem = params.problem;
+    const Column column(problem, tile.first_column + (column_exists_ ? column_ : 0));
+    tap_bit_ = column.tap - Column(problem, tile.first_column).tap;
+    input_ += TapIndex(problem, column.tap).delta(problem) * problem.channels + column.channel;
+  }
+
+  // Reads block_k rows of the list, of which `rows` are to be multiplied, into registers.
+  __device__ __forceinline__ void fetch(int32_t first, int32_t rows) {
+#pragma unroll
+    for (int32_t i = 0; i < kGradRows; ++i) {
+      const int32_t entry = first + grad_row(i);
+      const bool exists = filter_exists_ && entry < rows;
+      grads_[i] =
+          exists ? to_accumulator(ptx::load_global(grad_ + ptx::load_shared(smem_.row_grad(entry)))) : Acc{0};
+    }
+#pragma unroll
+    for (int32_t i = 0; i < kInputRows; ++i) {
+      const int32_t entry = first + input_row(i);
+      const bool live =
+          column_exists_ && entry < rows && (ptx::load_shared(smem_.row_taps(entry)) >> tap_bit_ & 1);
+      inputs_[i] =
+          live ? to_accumulator(ptx::load_global(input_ + ptx::load_shared(smem_.row_input(entry)))) : Acc{0};
+    }
+  }
+
+  // Writes them to a stage.
+  __device__ __forceinline__ void put(unsigned char* stage) const {
+#pragma unroll
+    for (int32_t i = 0; i < kGradRows; ++i)
+      ptx::store_shared(Stage<kConfig, Element>::grad(stage, grad_row(i), filter_), grads_[i]);
+#pragma unroll
+    for (int32_t i = 0; i < kInputRows; ++i)
+      ptx::store_shared(Stage<kConfig, Element>::input(stage, input_row(i), column_), inputs_[i]);
+  }
+
+ private:
+  static constexpr int32_t kGradRowsAtOnce = kConfig.threads() / kConfig.block_m;
+  static constexpr int32_t kInputRowsAtOnce = kConfig.threads() / kConfig.block_n;
+  static constexpr int32_t kGradRows = kConfig.block_k / kGradRowsAtOnce;
+  static constexpr int32_t kInputRows = kConfig.block_k / kInputRowsAtOnce;
+  static_assert(kConfig.block_k % kGradRowsAtOnce == 0 && kConfig.block_k % kInputRowsAtOnce == 0,
+                "every thread loads as many rows");
+
+  static __device__ __forceinline__ int32_t grad_row(int32_t i) {
+    return static_cast<int32_t>(threadIdx.x) / kConfig.block_m + i * kGradRowsAtOnce;
+  }
+  static __device__ __forceinline__ int32_t input_row(int32_t i) {
+    return static_cast<int32_t>(threadIdx.x) / kConfig.block_n + i * kInputRowsAtOnce;
+  }
+
+  const Smem<kConfig, Element>& smem_;
+  const int32_t filter_;
+  const int32_t column_;
+  const bool filter_exists_;
+  const bool column_exists_;
+  const Element* const grad_;
+  const Element* input_;  // at the thread's tap and channel
+  int32_t tap_bit_;       // of the bits of a row
+  Acc grads_[kGradRows];
+  Acc inputs_[kInputRows];
+};
+
+// A thread's part of the tile: kFilters neighbouring filters x one 16-byte vector of columns.
+template <GemmConfig kConfig, class Element>
+class ThreadSums {
+ public:
+  using Acc = Accumulator<Element>;
+  static constexpr int32_t kVector = kVectorBytes / sizeof(Acc);
+  static constexpr int32_t kThreadsPerFilter = kConfig.block_n / kVector;
+  static constexpr int32_t kFilters = kConfig.block_m * kThreadsPerFilter / kConfig.threads();
+  static_assert(kFilters % kVector == 0, "filters are read in vectors too");
+
+  __device__ __forceinline__ ThreadSums()
+      : filter_(threadIdx.x / kThreadsPerFilter * kFilters),
+        column_(threadIdx.x % kThreadsPerFilter * kVector) {}
+
+  __device__ __forceinline__ void multiply(unsigned char* stage) {
+#pragma unroll
+    for (int32_t k = 0; k < kConfig.block_k; ++k) {
+      const Vector inputs = ptx::load_shared(
+          reinterpret_cast<const Vector*>(Stage<kConfig, Element>::input(stage, k, column_)));
+#pragma unroll
+      for (int32_t i = 0; i < kFilters; i += kVector) {
+        const Vector grads = ptx::load_shared(
+            reinterpret_cast<const Vector*>(Stage<kConfig, Element>::grad(stage, k, filter_ + i)));
+#pragma unroll
+        for (int32_t f = 0; f < kVector; ++f)
+#pragma unroll
+          for (int32_t c = 0; c < kVector; ++c) sums_[i + f][c] += grads.value[f] * inputs.value[c];
+      }
+    }
+  }
+
+  __device__ __forceinline__ void store(const Destination<Element>& to) const {
+#pragma unroll
+    for (int32_t i = 0; i < kFilters; ++i)
+#pragma unroll
+      for (int32_t c = 0; c < kVector; ++c) to.template store<1>(filter_ + i, column_ + c, {sums_[i][c]});
+  }
+
+ private:
+  struct alignas(kVectorBytes) Vector {
+    Acc value[kVector];
+  };
+
+  const int32_t filter_;
+  const int32_t column_;
+  Acc sums_[kFilters][kVector] = {};
+};
+
+}  // namespace maskconv::grad_weight

@@ -1,0 +1,132 @@
+// The forward pass as the implicit GEMM sees it: rows are output positions, the source is the input under the
+// mask, columns are filters.
+#pragma once
+
+#include "device/weights.cuh"
+#include "device/window.cuh"
+#include "device/window_scale.cuh"
+#include "plan/forward_params.h"
+
+namespace maskconv {
+
+struct Forward {
+  using Params = ForwardParams;
+  template <GemmConfig kConfig, class Element>
+  using Weights = WeightColumns<kConfig, Element>;
+  static constexpr bool kHasBias = true;
+
+  static __device__ __forceinline__ const Axes& source_sizes(const ConvProblem& problem) {
+    return problem.input;
+  }
+  static __device__ __forceinline__ int32_t axis_delta(const ConvProblem& problem, int axis, int32_t tap) {
+    return tap * problem.dilation[axis];
+  }
+
+  struct Row : RowIndex {
+    int64_t output = 0;  // position, of all images
+    bool gathers = false;
+  };
+
+  struct Rows {
+    const ConvProblem& problem;
+    const int64_t first;
+
+    __device__ __forceinline__ Rows(const Params& params, const GemmTile& tile, int32_t block_m)
+        : problem(params.problem), first(int64_t{tile.row_tile} * block_m) {}
+
+    __device__ __forceinline__ Row at(int32_t index) const {
+      const int64_t q = first + index;
+      if (q >= problem.rows()) return {};  // nothing is live, and nothing will be stored
+      Row row{RowIndex(problem.output, q), q, true};
+      for (int axis = 0; axis < kAxes; ++axis)
+        row.at[axis] = row.at[axis] * problem.stride[axis] - problem.padding[axis];
+      return row;
+    }
+  };
+
+  struct Walk {
+    int32_t at;
+    const int32_t step;
+
+    __device__ __forceinline__ Walk(const Params& params, const Row& row, int axis)
+        : at(row.at[axis]), step(params.problem.dilation[axis]) {}
+    __device__ __forceinline__ bool lands() const { return true; }
+    __device__ __forceinline__ void next() { at += step; }
+  };
+
+  struct Window {
+    int32_t sum = 0;
+    bool center = false;  // the centre tap counts as valid
+    const bool pad_is_valid;
+    const int32_t center_tap;
+
+    __device__ __forceinline__ explicit Window(const ConvProblem& problem)
+        : pad_is_valid(problem.pad_is_valid),
+          center_tap((problem.center(0) * problem.kernel[1] + problem.center(1)) * problem.kernel[2] +
+                     problem.center(2)) {}
+
+    __device__ __forceinline__ void count(int32_t tap, bool live, bool in_image) {
+      const bool counts = live || (pad_is_valid && !in_image);
+      sum += counts;
+      if (tap == center_tap) center = counts;
+    }
+  };
+
+  template <class Acc>
+  struct alignas(2 * sizeof(Acc)) RowResult {
+    Acc scale;
+    int32_t valid;
+  };
+
+  template <class Acc, class Smem>
+  static __device__ __forceinline__ void finish_row(const Params& params, const GemmTile& tile,
+                                                    const Row& row, const Window& window, const Smem& smem,
+                                                    int32_t index) {
+    if (!row.gathers) return;
+    const ConvProblem& problem = params.problem;
+    const bool valid =
+        problem.mask_update == MaskUpdate::kCenter ? window.center : window.sum >= params.minimum_sum;
+    const Acc scale = window_scale<Acc>(problem.normalization, problem.taps(), window.sum);
+    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index), RowResult<Acc>{scale, valid});
+    if (tile.speaks_for_rows) store_window(params, row.output, window.sum, valid);
+  }
+
+  // Window sum and output mask of a row. Of a shared mask, the rows of the first image speak for all.
+  static __device__ __forceinline__ void store_window(const Params& params, int64_t row, int32_t sum,
+                                                      bool valid) {
+    const ConvProblem& problem = params.problem;
+    if (row >= problem.window_batch() * problem.output_positions()) return;
+    ptx::store_global(params.window_sum + row, sum);
+    if (problem.mask_update == MaskUpdate::kFraction) {
+      const float fraction = static_cast<float>(sum) / static_cast<float>(problem.taps());
+      ptx::store_global(static_cast<float*>(params.out_mask) + row, fraction);
+    } else {
+      ptx::store_global(static_cast<uint8_t*>(params.out_mask) + row, static_cast<uint8_t>(valid));
+    }
+  }
+
+  // How the sums of one row become results.
+  template <class Acc, GemmConfig kConfig>
+  struct Finish {
+    int64_t position;  // in the output; < 0: the row is beyond the last
+    RowResult<Acc> row;
+
+    template <class Smem>
+    __device__ __forceinline__ Finish(const Params& params, const GemmTile& tile, const Smem& smem,
+                                      int32_t index)
+        : position(int64_t{tile.row_tile} * kConfig.block_m + index) {
+      if (position >= params.problem.rows()) {
+        position = -1;
+        return;
+      }
+      row = ptx::load_shared(smem.template row_result<RowResult<Acc>>(index));
+    }
+
+    __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
+      const Acc filled = params.problem.fill_with_bias ? bias : static_cast<Acc>(params.problem.fill);
+      return row.valid ? row.scale * sum + bias : filled;
+    }
+  };
+};
+
+}  // namespace maskconv

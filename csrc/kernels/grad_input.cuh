@@ -1,0 +1,128 @@
+// The gradient of the accumulator for the input, as the implicit GEMM sees it: rows are input positions,
+// those of one stride class in a tile; the source is the output's gradient where it is valid; columns are
+// channels.
+#pragma once
+
+#include "device/weights.cuh"
+#include "device/window.cuh"
+#include "plan/grad_input_params.h"
+
+namespace maskconv {
+
+struct GradInput {
+  using Params = GradInputParams;
+  template <GemmConfig kConfig, class Element>
+  using Weights = WeightDepths<kConfig, Element>;
+  static constexpr bool kHasBias = false;
+
+  static __device__ __forceinline__ const Axes& source_sizes(const ConvProblem& problem) {
+    return problem.output;
+  }
+  // With p + padding = stride * at + rest, tap t leads to output (stride * at + rest - t * dilation) /
+  // stride, if t * dilation leaves the same rest: as far before `at` as strides fit into t * dilation.
+  static __device__ __forceinline__ int32_t axis_delta(const ConvProblem& problem, int axis, int32_t tap) {
+    return -(tap * problem.dilation[axis] / problem.stride[axis]);
+  }
+
+  struct Row : RowIndex {
+    int32_t rest[kAxes] = {};
+    int64_t input = -1;  // position, of all images; < 0: the row is beyond the last of its class
+    bool gathers = false;
+  };
+
+  // Classes run faster than the positions within one: blocks that share a part of the source run together.
+  struct Rows {
+    const Params& params;
+    int64_t first;  // row within the class
+    int32_t class_first[kAxes];
+    int32_t extent[kAxes];
+
+    __device__ __forceinline__ Rows(const Params& params, const GemmTile& tile, int32_t block_m)
+        : params(params), first(int64_t{tile.row_tile / params.classes} * block_m) {
+      int32_t index = static_cast<int32_t>(tile.row_tile % params.classes);
+      for (int axis = kAxes - 1; axis >= 0; --axis) {
+        class_first[axis] = index % params.class_count[axis];
+        index /= params.class_count[axis];
+        extent[axis] = class_extent(params.problem, axis, class_first[axis]);
+      }
+    }
+
+    __device__ __forceinline__ Row at(int32_t index) const {
+      const ConvProblem& problem = params.problem;
+      Row row{RowIndex(extent, first + index)};
+      if (row.image >= problem.batch) return {};
+      int32_t p[kAxes];
+      for (int axis = 0; axis < kAxes; ++axis) {
+        const int32_t stride = problem.stride[axis];
+        p[axis] = class_first[axis] + row.at[axis] * stride;
+        row.at[axis] = (p[axis] + problem.padding[axis]) / stride;
+        row.rest[axis] = (p[axis] + problem.padding[axis]) % stride;
+      }
+      row.input = position(problem.input, row.image, p);
+      const int64_t in_mask = position(problem.input, problem.mask_batch > 1 ? row.image : 0, p);
+      row.gathers = params.mask == nullptr || ptx::load_global(params.mask + in_mask) != 0;
+      return row;
+    }
+  };
+
+  // Steps of one dilation back, in strides and what is left of one.
+  struct Walk {
+    int32_t at;
+    int32_t rest;
+    const int32_t stride;
+    const int32_t whole;
+    const int32_t part;
+
+    __device__ __forceinline__ Walk(const Params& params, const Row& row, int axis)
+        : at(row.at[axis]),
+          rest(row.rest[axis]),
+          stride(params.problem.stride[axis]),
+          whole(params.problem.dilation[axis] / stride),
+          part(params.problem.dilation[axis] % stride) {}
+    __device__ __forceinline__ bool lands() const { return rest == 0; }
+    __device__ __forceinline__ void next() {
+      at -= whole;
+      rest -= part;
+      if (rest < 0) {
+        rest += stride;
+        --at;
+      }
+    }
+  };
+
+  struct Window {
+    __device__ __forceinline__ explicit Window(const ConvProblem&) {}
+    __device__ __forceinline__ void count(int32_t, bool, bool) {}
+  };
+
+  // Twice the row's position, plus 1 where the mask is valid; negative without a position.
+  template <class Acc>
+  using RowResult = int64_t;
+
+  template <class Acc, class Smem>
+  static __device__ __forceinline__ void finish_row(const Params&, const GemmTile&, const Row& row,
+                                                    const Window&, const Smem& smem, int32_t index) {
+    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index), 2 * row.input + row.gathers);
+  }
+
+  // How the sums of one row become results.
+  template <class Acc, GemmConfig kConfig>
+  struct Finish {
+    int64_t position;  // in the input; < 0: the row is beyond the last of its class
+    bool valid;
+
+    template <class Smem>
+    __device__ __forceinline__ Finish(const Params&, const GemmTile&, const Smem& smem, int32_t index) {
+      const int64_t row = ptx::load_shared(smem.template row_result<RowResult<Acc>>(index));
+      position = row >> 1;
+      valid = row & 1;
+    }
+
+    // Chosen, not multiplied: an infinite weight times the zeros of a hole would be no number.
+    __device__ __forceinline__ Acc operator()(const Params&, Acc sum, Acc) const {
+      return valid ? sum : Acc{0};
+    }
+  };
+};
+
+}  // namespace maskconv

@@ -1,0 +1,167 @@
+// The backward's first pass: reads the gradient of the output once, and writes that of the accumulator and
+// partial sums of that of the bias. A second, small kernel adds these up, in a fixed order.
+#pragma once
+
+#include "device/element.cuh"
+#include "device/window_scale.cuh"
+#include "plan/scale_grad.h"
+
+namespace maskconv {
+
+constexpr int32_t kScaleGradWarps = kScaleGradThreads / 32;
+// Caps the registers at 80 a thread. Not told so, ptxas spills some to fit more blocks.
+constexpr int32_t kScaleGradBlocksPerMultiprocessor = 3;
+
+// A thread's vector, and its accumulators in shared memory: as 16-byte chunks, those of a warp side by side.
+template <class Element, int32_t kVector>
+struct ScaleGradTypes {
+  using Acc = Accumulator<Element>;
+  static constexpr int32_t kChunk =
+      kVector * int32_t{sizeof(Acc)} < kVectorBytes ? kVector : kVectorBytes / int32_t{sizeof(Acc)};
+  static constexpr int32_t kChunks = kVector / kChunk;
+  static constexpr int32_t kSharedBytes = kScaleGradThreads * kVector * int32_t{sizeof(Acc)};
+  struct alignas(kVector * sizeof(Element)) Vector {
+    Element value[kVector];
+  };
+  struct alignas(kChunk * sizeof(Acc)) Chunk {
+    Acc value[kChunk];
+  };
+};
+
+template <class Acc>
+__device__ __forceinline__ Acc scale_of_window(const ScaleGradParams& params, int64_t window) {
+  const ScaleGradProblem& problem = params.problem;
+  const auto taps = static_cast<int32_t>(problem.window_size);
+  if (problem.soft) {
+    const Acc sum = ptx::load_global(static_cast<const Acc*>(params.window_sum) + window);
+    return window_scale<Acc>(problem.normalization, taps, sum);
+  }
+  const int32_t sum = ptx::load_global(static_cast<const int32_t*>(params.window_sum) + window);
+  return window_scale<Acc>(problem.normalization, taps, sum);
+}
+
+// Adds up the threads of a block that hold the same columns, and stores the block's partial sums.
+template <class Element, int32_t kVector>
+__device__ __forceinline__ void reduce_columns(const ScaleGradParams& params, Accumulator<Element>* sums,
+                                               int64_t row_block, int32_t column) {
+  using Types = ScaleGradTypes<Element, kVector>;
+  using Acc = typename Types::Acc;
+  using Chunk = typename Types::Chunk;
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  for (int32_t distance = 16; distance >= params.threads_per_row; distance /= 2)
+#pragma unroll
+    for (int32_t i = 0; i < kVector; ++i) sums[i] += __shfl_xor_sync(~0u, sums[i], distance);
+
+  Chunk* const shared = reinterpret_cast<Chunk*>(ptx::dynamic_smem());
+#pragma unroll
+  for (int32_t c = 0; c < Types::kChunks; ++c) {
+    Chunk chunk;
+#pragma unroll
+    for (int32_t i = 0; i < Types::kChunk; ++i) chunk.value[i] = sums[c * Types::kChunk + i];
+    ptx::store_shared(shared + (warp * Types::kChunks + c) * 32 + lane, chunk);
+  }
+  __syncthreads();
+  if (warp > 0 || lane >= params.threads_per_row || column >= params.problem.filters) return;
+  Acc* const to = static_cast<Acc*>(params.partial_sums) + row_block * params.problem.filters + column;
+#pragma unroll
+  for (int32_t c = 0; c < Types::kChunks; ++c) {
+    Chunk total{};
+#pragma unroll
+    for (int32_t w = 0; w < kScaleGradWarps; ++w) {
+      const Chunk chunk = ptx::load_shared(shared + (w * Types::kChunks + c) * 32 + lane);
+#pragma unroll
+      for (int32_t i = 0; i < Types::kChunk; ++i) total.value[i] += chunk.value[i];
+    }
+    ptx::store_global(reinterpret_cast<Chunk*>(to) + c, total);
+  }
+}
+
+template <class Element, int32_t kVector>
+__global__ void __launch_bounds__(kScaleGradThreads, kScaleGradBlocksPerMultiprocessor)
+    scale_grad(const __grid_constant__ ScaleGradParams params) {
+  using Types = ScaleGradTypes<Element, kVector>;
+  using Acc = typename Types::Acc;
+  using Vector = typename Types::Vector;
+  const ScaleGradProblem& problem = params.problem;
+  const int64_t row_block = blockIdx.x / params.column_blocks;
+  const int32_t column_block = blockIdx.x % params.column_blocks;
+  const int32_t thread_column = threadIdx.x % params.threads_per_row;
+  const int32_t column = (column_block * params.threads_per_row + thread_column) * kVector;
+  const int32_t rows_at_once = kScaleGradThreads / params.threads_per_row;
+  const int64_t first_row = row_block * params.rows_per_block;
+  const int64_t end =
+      first_row + params.rows_per_block < problem.rows() ? first_row + params.rows_per_block : problem.rows();
+
+  Acc sums[kVector] = {};
+  if (column < problem.filters) {
+    const bool sums_invalid = problem.bias_from_all && params.grad_bias != nullptr;
+    const int32_t window_channel = column / problem.filters_per_window();
+    // The row of windows wraps around where the batch shares one image of them.
+    const int64_t window_rows = problem.window_batch * problem.positions;
+    const int64_t window_step = rows_at_once % window_rows;
+    int64_t row = first_row + threadIdx.x / params.threads_per_row;
+    int64_t window_row = row % window_rows;
+    while (row < end) {
+      Vector values[kScaleGradUnroll];
+      Acc scale[kScaleGradUnroll];
+      bool valid[kScaleGradUnroll];
+#pragma unroll
+      for (int32_t i = 0; i < kScaleGradUnroll; ++i) {  // all loads before the first store
+        const int64_t at = row + i * rows_at_once;
+        const int64_t window = window_row * problem.window_channels + window_channel;
+        const bool exists = at < end;
+        valid[i] = exists && ptx::load_global(params.valid + window) != 0;
+        scale[i] = valid[i] ? scale_of_window<Acc>(params, window) : Acc{0};
+        values[i] = Vector{};
+        if (valid[i] || (exists && sums_invalid)) {
+          const Element* from = static_cast<const Element*>(params.grad) + at * problem.filters + column;
+          values[i] = ptx::load_global(reinterpret_cast<const Vector*>(from));
+        }
+        window_row += window_step;
+        if (window_row >= window_rows) window_row -= window_rows;
+      }
+#pragma unroll
+      for (int32_t i = 0; i < kScaleGradUnroll; ++i) {
+        const int64_t at = row + i * rows_at_once;
+        if (at >= end) break;
+        Vector result;
+#pragma unroll
+        for (int32_t j = 0; j < kVector; ++j) {
+          const Acc value = to_accumulator(values[i].value[j]);
+          sums[j] += value;
+          result.value[j] = from_accumulator<Element>(valid[i] ? scale[i] * value : Acc{0});
+        }
+        Element* const to = static_cast<Element*>(params.scaled) + at * problem.filters + column;
+        ptx::store_global(reinterpret_cast<Vector*>(to), result);
+      }
+      row += int64_t{kScaleGradUnroll} * rows_at_once;
+    }
+  }
+  if (params.grad_bias != nullptr) reduce_columns<Element, kVector>(params, sums, row_block, column);
+}
+
+// A lane adds up a column, each warp every eighth row of it.
+template <class Element>
+__global__ void __launch_bounds__(kScaleGradThreads)
+    sum_partial_grad_bias(const __grid_constant__ ScaleGradParams params) {
+  using Acc = Accumulator<Element>;
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int32_t filters = params.problem.filters;
+  const int32_t column = blockIdx.x * 32 + lane;
+  const Acc* const from = static_cast<const Acc*>(params.partial_sums) + column;
+  Acc sum{0};
+  if (column < filters)
+#pragma unroll 4
+    for (int64_t block = warp; block < params.row_blocks; block += kScaleGradWarps)
+      sum += ptx::load_global(from + block * filters);
+  Acc* const shared = reinterpret_cast<Acc*>(ptx::dynamic_smem());
+  ptx::store_shared(shared + threadIdx.x, sum);
+  __syncthreads();
+  if (warp > 0 || column >= filters) return;
+  Acc total{0};
+#pragma unroll
+  for (int32_t w = 0; w < kScaleGradWarps; ++w) total += ptx::load_shared(shared + w * 32 + lane);
+  ptx::store_global(static_cast<Element*>(params.grad_bias) + column, from_accumulator<Element>(total));
+}
+
+}  // namespace maskconv

@@ -1,0 +1,31 @@
+#include "launch/device.h"
+
+#include <cuda_runtime_api.h>
+
+#include <stdexcept>
+
+namespace maskconv {
+
+void check_cuda(int error, const std::string& what) {
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(what + ": " + cudaGetErrorString(static_cast<cudaError_t>(error)));
+}
+
+DeviceProperties current_device_properties() {
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "asking for the current CUDA device");
+  const auto attribute = [device](cudaDeviceAttr wanted) {
+    int value = 0;
+    check_cuda(cudaDeviceGetAttribute(&value, wanted, device),
+               "asking for the properties of the CUDA device");
+    return value;
+  };
+  DeviceProperties properties;
+  properties.compute_capability =
+      attribute(cudaDevAttrComputeCapabilityMajor) * 10 + attribute(cudaDevAttrComputeCapabilityMinor);
+  properties.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+  properties.shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  return properties;
+}
+
+}  // namespace maskconv

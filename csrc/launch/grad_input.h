@@ -1,0 +1,12 @@
+// The CUDA grad_input, one launch: no torch, no CUDA headers.
+#pragma once
+
+#include "launch/device.h"
+#include "plan/grad_input_planner.h"
+
+namespace maskconv {
+
+// As launch_forward: queues the gradient of the accumulator for the input.
+void launch_grad_input(const GradInputArguments& arguments, void* cuda_stream);
+
+}  // namespace maskconv

@@ -1,0 +1,12 @@
+#include "kernels/grad_input.cuh"
+#include "launch/gemm_launch.cuh"
+#include "launch/grad_input_instances.h"
+
+namespace maskconv {
+
+cudaError_t launch_grad_input_bf16(const GemmConfig& config, const GradInputParams& params,
+                                   cudaStream_t stream) {
+  return launch_gemm<GradInput, bf16>(config, params, stream);
+}
+
+}  // namespace maskconv

@@ -1,0 +1,10 @@
+#include "launch/grad_weight_launch.cuh"
+
+namespace maskconv {
+
+cudaError_t launch_grad_weight_f32(const GemmConfig& config, const GradWeightParams& params,
+                                   cudaStream_t stream) {
+  return launch_grad_weight_kernels<float>(config, params, stream);
+}
+
+}  // namespace maskconv

@@ -1,0 +1,47 @@
+// maskconv_ext::grad_weight on CUDA. Other layouts than channels_last cost a copy.
+#ifdef MASKCONV_WITH_CUDA
+
+#include "launch/grad_weight.h"
+#include "ops/cuda_stream.h"
+#include "ops/gradient_call.h"
+
+namespace maskconv::ops {
+
+namespace {
+
+Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, std::optional<Tensor> mask,
+                        Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
+                        Sizes mask_channels) {
+  const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
+  const GradWeightCall call(grad, valid, input, mask,
+                            {sizes_of(input), weight_size, stride, padding, dilation, groups}, mask_channels);
+  STD_TORCH_CHECK(call.mask.view.shared(),
+                  "maskconv_ext: mask: the CUDA kernel needs one shared by all channels");
+  if (call.gradient) {
+    GradWeightArguments arguments;
+    arguments.problem = call.problem;
+    arguments.dtype = dtype_of(grad);
+    arguments.grad = call.gradient->grad.data_ptr();
+    arguments.valid = call.gradient->valid_data();
+    arguments.input = call.input.data_ptr();
+    arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
+    arguments.result = call.grad_weight.data_ptr();
+    const GradWeightPlan plan = plan_grad_weight(call.problem, arguments.dtype, operands_aligned(arguments),
+                                                 current_device_properties());
+    // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
+    const Tensor workspace = torch::stable::new_empty(grad, {plan.workspace_bytes}, ScalarType::Byte);
+    arguments.workspace = workspace.data_ptr();
+    launch_grad_weight(arguments, plan, current_stream(grad));
+  }
+  return call.result();
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CUDA, library) {
+  library.impl("grad_weight", TORCH_BOX(&grad_weight_cuda));
+}
+
+}  // namespace maskconv::ops
+
+#endif  // MASKCONV_WITH_CUDA

@@ -1,0 +1,58 @@
+// What the CPU and the CUDA kernels of the gradients share: checked arguments in the engines' layout.
+#pragma once
+
+#include "ops/arguments.h"
+
+namespace maskconv::ops {
+
+// The gradient of the accumulator and where it counts.
+struct Gradient {
+  Gradient(const Tensor& grad, const std::optional<Tensor>& valid, const ConvArguments& arguments,
+           const ConvProblem& problem, const Mask& mask);
+
+  const uint8_t* valid_data() const {
+    return valid ? static_cast<const uint8_t*>(valid->data_ptr()) : nullptr;
+  }
+
+  Tensor grad;                  // (N, *O, K)
+  std::optional<Tensor> valid;  // (window_batch, *O, Gw)
+};
+
+struct GradInputCall {
+  GradInputCall(const Tensor& grad, const std::optional<Tensor>& valid, const std::optional<Tensor>& mask,
+                const Tensor& weight, const ConvArguments& arguments, const Sizes& mask_channels);
+
+  // The result as the caller wants it.
+  Tensor result(bool channels_last) const {
+    return channels_last ? grad_input : torch::stable::contiguous(grad_input);
+  }
+
+  ConvProblem problem;
+  Tensor grad_input;  // (N, C, *S), stored as (N, *S, C)
+  Mask mask;
+  std::optional<Gradient> gradient;  // none of an empty batch: there is nothing to do
+  Tensor weight;                     // (K, *R, C / groups)
+};
+
+struct GradWeightCall {
+  GradWeightCall(const Tensor& grad, const std::optional<Tensor>& valid, const Tensor& input,
+                 const std::optional<Tensor>& mask, const ConvArguments& arguments,
+                 const Sizes& mask_channels);
+
+  // The result as the caller wants it, with zeros for an empty batch.
+  Tensor result() const { return torch::stable::contiguous(gradient ? grad_weight : zeros()); }
+
+  ConvProblem problem;
+  Tensor grad_weight;  // (K, C / groups, *R), stored as (K, *R, C / groups)
+  Mask mask;
+  std::optional<Gradient> gradient;  // none of an empty batch: there is nothing to sum
+  Tensor input;                      // (N, *S, C)
+
+ private:
+  Tensor zeros() const {
+    Tensor result = grad_weight;
+    return torch::stable::zero_(result);
+  }
+};
+
+}  // namespace maskconv::ops

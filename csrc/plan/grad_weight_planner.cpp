@@ -1,0 +1,186 @@
+#include "plan/grad_weight_planner.h"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+namespace maskconv {
+namespace grad_weight {  // for its tiles, not those of plan/gemm_config.h
+namespace {
+
+constexpr int32_t kAlignedChannels = 8;  // 16 bytes of fp16 or bf16: one cp.async
+constexpr int32_t kMinComputeCapability = 80;
+constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max();  // what grid.x carries
+
+// Costs are times, in units of what one multiprocessor takes for a (row, filter, column) of a large tile on
+// tensor cores: about 9 ns / (128 * 128). Besides, a row of a tile has block_m + block_n values to be loaded.
+constexpr int64_t kLoadCost = 16;
+constexpr int64_t kSimtCost = 14;
+constexpr int64_t kBlockCost = 256 * 128 * 128;  // what a block does besides its rows
+constexpr int64_t kPartialSumCost = 5;           // to write and read one, by the whole device at 3 bytes/ns
+
+constexpr int64_t kMaxSplits = 512;
+constexpr int64_t kMinRowsPerSplit = 256;
+constexpr int32_t kFewFilters = 16;
+
+int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+int64_t columns(const ConvProblem& problem) { return int64_t{problem.taps()} * problem.channels_per_group(); }
+
+// Of one group, in filters x columns.
+int64_t padded_area(const GemmConfig& config, const ConvProblem& problem) {
+  return round_up(problem.filters_per_group(), config.block_m) * round_up(columns(problem), config.block_n);
+}
+
+int64_t tiles(const GemmConfig& config, const ConvProblem& problem) {
+  return padded_area(config, problem) / (int64_t{config.block_m} * config.block_n) * problem.groups;
+}
+
+int64_t workspace_bytes(const ConvProblem& problem, DType dtype, int64_t splits) {
+  return splits > 1 ? splits * problem.filters * columns(problem) * accumulator_bytes(dtype) : 0;
+}
+
+// As many as the workspace has room for: beside the weight, nothing as large as input or grad is allocated.
+int64_t max_splits(const GemmConfig& config, const ConvProblem& problem, DType dtype) {
+  const int64_t input = problem.batch * problem.input_positions() * problem.channels;
+  const int64_t grad = problem.rows() * problem.filters;
+  const int64_t room = std::min((input + grad) / 2 * element_bytes(dtype), kMaxGradWeightWorkspace);
+  const int64_t one_part = std::max<int64_t>(workspace_bytes(problem, dtype, 2) / 2, 1);
+  const int64_t blocks_of_split = std::max<int64_t>(tiles(config, problem), 1);
+  return std::min(
+      {kMaxSplits, room / one_part, problem.rows() / kMinRowsPerSplit, kMaxGrid / blocks_of_split});
+}
+
+struct Choice {
+  int32_t splits = 1;
+  int64_t cost = std::numeric_limits<int64_t>::max();
+};
+
+Choice choose_splits(const GemmConfig& config, const ConvProblem& problem, DType dtype,
+                     const DeviceProperties& device) {
+  const int64_t cells = int64_t{config.block_m} * config.block_n;
+  const int64_t row_cost = config.kernel == GemmKernel::kMma
+                               ? cells + kLoadCost * (config.block_m + config.block_n)
+                               : kSimtCost * cells;
+  const int64_t tile_count = tiles(config, problem);
+  const int64_t most = std::max<int64_t>(max_splits(config, problem, dtype), 1);
+  Choice best;
+  for (int32_t splits = 1; splits <= most; ++splits) {
+    const int64_t waves = (tile_count * splits + device.multiprocessors - 1) / device.multiprocessors;
+    const int64_t partial_sums = splits > 1 ? splits * tile_count * cells : 0;
+    const int64_t cost =
+        waves * (problem.rows() / splits * row_cost + kBlockCost) + kPartialSumCost * partial_sums;
+    if (cost < best.cost) best = {splits, cost};
+  }
+  return best;
+}
+
+const GemmConfig& simt_config(const ConvProblem& problem, DType dtype) {
+  const bool few = problem.filters_per_group() <= kFewFilters;
+  if (dtype == DType::kFloat64) return few ? kSimt16x32 : kSimt64x32;
+  return few ? kSimt16x64 : kSimt64x64;
+}
+
+std::string why_not_mma(const GemmConfig& config, const ConvProblem& problem, DType dtype, bool aligned,
+                        const DeviceProperties& device) {
+  if (dtype != DType::kFloat16 && dtype != DType::kBFloat16)
+    return name(config) + " computes in float16 and bfloat16 only";
+  if (device.compute_capability < kMinComputeCapability)
+    return name(config) + " needs compute capability 8.0, this device has " +
+           std::to_string(device.compute_capability / 10) + "." +
+           std::to_string(device.compute_capability % 10);
+  for (const auto& [what, count] :
+       {std::pair{"channels", problem.channels_per_group()}, {"filters", problem.filters_per_group()}})
+    if (count % kAlignedChannels != 0)
+      return name(config) + " needs a multiple of " + std::to_string(kAlignedChannels) + " " + what +
+             " a group, got " + std::to_string(count);
+  if (!aligned) return name(config) + " needs grad, input and result to start on a 16-byte boundary";
+  return {};
+}
+
+bool is_double(const GemmConfig& config) { return config == kSimt64x32 || config == kSimt16x32; }
+
+GemmConfig choose_config(const ConvProblem& problem, DType dtype, bool aligned,
+                         const DeviceProperties& device) {
+  GemmConfig chosen = simt_config(problem, dtype);
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (const GemmConfig& config : {kMma128x128, kMma64x128, kMma64x64}) {
+    if (!why_not_grad_weight(config, problem, dtype, aligned, device).empty()) continue;
+    const int64_t cost = choose_splits(config, problem, dtype, device).cost;
+    if (cost >= least) continue;
+    chosen = config;
+    least = cost;
+  }
+  return chosen;
+}
+
+}  // namespace
+}  // namespace grad_weight
+
+GemmConfig grad_weight_config_named(const std::string& wanted) {
+  std::string known;
+  for (const GemmConfig& config : grad_weight::kConfigs) {
+    if (name(config) == wanted) return config;
+    known += (known.empty() ? "" : ", ") + name(config);
+  }
+  throw std::invalid_argument("no tile is named '" + wanted + "'; there are " + known);
+}
+
+std::string why_not_grad_weight(const GemmConfig& config, const ConvProblem& problem, DType dtype,
+                                bool aligned, const DeviceProperties& device) {
+  for (int axis = 0; axis < kAxes; ++axis) {
+    const int64_t reach = int64_t{problem.output[axis] - 1} * problem.stride[axis] +
+                          int64_t{problem.kernel[axis] - 1} * problem.dilation[axis];
+    if (reach > grad_weight::kMaxExtent)
+      return "the windows reach over " + std::to_string(reach + 1) +
+             " positions of one axis; the CUDA kernel counts them in 32 bits";
+  }
+  if (config.kernel == GemmKernel::kMma) {
+    const std::string why_not = grad_weight::why_not_mma(config, problem, dtype, aligned, device);
+    if (!why_not.empty()) return why_not;
+  } else if ((dtype == DType::kFloat64) != grad_weight::is_double(config)) {
+    return name(config) +
+           (dtype == DType::kFloat64 ? " does not compute in float64" : " computes in float64 only");
+  }
+  const int32_t shared = grad_weight::layout(config, dtype).total;
+  if (shared > device.shared_bytes_per_block)
+    return name(config) + " needs " + std::to_string(shared) + " bytes of shared memory, this device has " +
+           std::to_string(device.shared_bytes_per_block);
+  if (grad_weight::tiles(config, problem) > grad_weight::kMaxGrid)
+    return "the weight has " + std::to_string(problem.filters) + " x " +
+           std::to_string(grad_weight::columns(problem)) + " elements: more tiles than one launch can carry";
+  return {};
+}
+
+GradWeightPlan plan_grad_weight(const GemmConfig& config, int32_t splits, const ConvProblem& problem,
+                                DType dtype, const DeviceProperties& device) {
+  const int32_t chosen =
+      splits > 0 ? splits : grad_weight::choose_splits(config, problem, dtype, device).splits;
+  return {config, chosen, grad_weight::workspace_bytes(problem, dtype, chosen)};
+}
+
+GradWeightPlan plan_grad_weight(const ConvProblem& problem, DType dtype, bool aligned,
+                                const DeviceProperties& device) {
+  const GemmConfig config = grad_weight::choose_config(problem, dtype, aligned, device);
+  return plan_grad_weight(config, 0, problem, dtype, device);
+}
+
+bool operands_aligned(const GradWeightArguments& arguments) {
+  return is_aligned(arguments.grad) && is_aligned(arguments.input) && is_aligned(arguments.result);
+}
+
+GradWeightParams make_grad_weight_params(const GradWeightArguments& arguments, const GradWeightPlan& plan) {
+  const ConvProblem& problem = arguments.problem;
+  GradWeightParams params;
+  static_cast<GradWeightArguments&>(params) = arguments;
+  params.splits = plan.splits;
+  params.rows_per_split = (problem.rows() + plan.splits - 1) / plan.splits;
+  params.filter_tiles = static_cast<int32_t>(
+      grad_weight::round_up(problem.filters_per_group(), plan.config.block_m) / plan.config.block_m);
+  params.column_tiles =
+      grad_weight::round_up(grad_weight::columns(problem), plan.config.block_n) / plan.config.block_n;
+  return params;
+}
+
+}  // namespace maskconv

@@ -1,0 +1,165 @@
+"""The gradient for the weight of a `forward_case.Case`: random data full of traps, and a float64 answer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from forward_case import (
+    ACCUMULATOR_ROUNDING,
+    NUMPY_TYPES,
+    ROUNDING,
+    SMALLEST,
+    Case,
+    decode,
+    encode,
+    guarded,
+    poisoned,
+)
+from grad_input_case import flags
+
+
+@dataclass
+class Data:
+    """What goes in, rounded to the case's type; NaN and infinities in every invalid output and every hole."""
+
+    grad: np.ndarray
+    valid: np.ndarray | None
+    x: np.ndarray
+    mask: np.ndarray | None
+
+
+@dataclass
+class Answer:
+    grad_weight: np.ndarray  # float64
+    magnitude: np.ndarray  # sum of |grad * x|: what rounding errors of the sum are relative to
+    live: np.ndarray = field(repr=False)  # (taps, rows): grad is valid, and the tap meets a valid input
+
+
+@dataclass
+class Run:
+    grad_weight: np.ndarray
+    config: str
+    splits: int
+    counters: dict[str, int]
+    reduction: dict[str, int]
+
+
+def trapped(rng: np.random.Generator, values: np.ndarray, holes: np.ndarray | None, dtype: str) -> np.ndarray:
+    stored = encode(values, dtype)
+    if holes is not None:
+        where = np.broadcast_to(holes, values.shape[:-1])
+        traps = encode(np.array([np.nan, np.inf, -np.inf]), dtype)
+        stored[where] = rng.choice(traps, (int(where.sum()), values.shape[-1]))
+    return stored
+
+
+def make_data(case: Case, mask: np.ndarray | None = None, has_valid: bool = True, valid_outputs: float = 0.7) -> Data:
+    rng = np.random.default_rng(case.seed)
+    images = case.images_of_mask
+    if mask is None and images > 0:
+        mask = flags(rng, (images, *case.size), case.valid_fraction)
+    valid = flags(rng, (max(images, 1), *case.output_size), valid_outputs) if has_valid else None
+    x = rng.standard_normal((case.batch, *case.size, case.channels))
+    grad = rng.standard_normal((case.batch, *case.output_size, case.filters))
+    return Data(
+        trapped(rng, grad, None if valid is None else valid == 0, case.dtype),
+        valid,
+        trapped(rng, x, None if mask is None else mask == 0, case.dtype),
+        mask,
+    )
+
+
+def answer(case: Case, data: Data) -> Answer:
+    """The specification in float64, one tap at a time."""
+    rows = (case.batch, *case.output_size)
+    valid = np.ones(rows, bool) if data.valid is None else np.broadcast_to(data.valid != 0, rows)
+    grad = np.where(valid[..., None], decode(data.grad, case.dtype), 0.0).reshape(
+        *rows, case.groups, case.filters // case.groups
+    )
+    x = decode(data.x, case.dtype)
+    sums = np.zeros((case.filters, *case.kernel, case.channels // case.groups))
+    magnitude = np.zeros_like(sums)
+    live = np.zeros((case.taps, math.prod(rows)), bool)
+    for index, tap in enumerate(itertools.product(*(range(k) for k in case.kernel))):
+        at = [
+            np.arange(n) * s + t * d - before
+            for n, s, t, d, (before, _) in zip(case.output_size, case.stride, tap, case.dilation, case.padding)
+        ]
+        within = [(a >= 0) & (a < n) for a, n in zip(at, case.size)]
+        in_image = within[0][:, None, None] & within[1][None, :, None] & within[2][None, None, :]
+        place = np.ix_(np.arange(case.batch), *(np.clip(a, 0, n - 1) for a, n in zip(at, case.size)))
+        meets = valid & in_image
+        if data.mask is not None:
+            meets &= np.broadcast_to(data.mask, (case.batch, *case.size))[place] != 0
+        picked = np.where(meets[..., None], x[place], 0.0).reshape(*rows, case.groups, case.channels // case.groups)
+        of_tap = (slice(None), *tap)
+        sums[of_tap] = np.einsum("ndhwgk,ndhwgc->gkc", grad, picked).reshape(case.filters, -1)
+        magnitude[of_tap] = np.einsum("ndhwgk,ndhwgc->gkc", np.abs(grad), np.abs(picked)).reshape(case.filters, -1)
+        live[index] = meets.ravel()
+    return Answer(sums, magnitude, live)
+
+
+def run(emulation: Any, case: Case, data: Data, splits: int = 0, seed: int = 0, preempt: bool = False) -> Run:
+    weight = (case.filters, *case.kernel, case.channels // case.groups)
+    arrays = {
+        "grad": guarded(data.grad, case.offset),
+        "valid": None if data.valid is None else guarded(data.valid),
+        "input": guarded(data.x, case.offset),
+        "mask": None if data.mask is None else guarded(data.mask),
+        "grad_weight": poisoned(weight, NUMPY_TYPES[case.dtype], case.offset),
+    }
+    done = emulation.grad_weight(
+        case.problem(), case.dtype, arrays, config=case.config, splits=splits, seed=seed, preempt=preempt
+    )
+    return Run(arrays["grad_weight"], done["config"], done["splits"], done["counters"], done["reduction"])
+
+
+def check(
+    emulation: Any,
+    case: Case,
+    mask: np.ndarray | None = None,
+    has_valid: bool = True,
+    valid_outputs: float = 0.7,
+    **options: Any,
+) -> Run:
+    """Runs the case and compares everything it wrote; returns what it did."""
+    data = make_data(case, mask, has_valid, valid_outputs)
+    expected = answer(case, data)
+    done = run(emulation, case, data, **options)
+    if case.config:
+        assert done.config == case.config
+    got, want = decode(done.grad_weight, case.dtype), expected.grad_weight
+    terms = expected.live.shape[1] + 4
+    bound = (
+        ROUNDING[case.dtype] * np.abs(want)
+        + terms * ACCUMULATOR_ROUNDING[case.dtype] * expected.magnitude
+        + SMALLEST[case.dtype]
+    )
+    assert not np.isnan(got).any(), f"{np.isnan(got).sum()} NaN where the answer is finite"
+    # Nothing rounds to 0 that is not 0: a tap no row is live for has no bit set.
+    nothing = ~expected.live.any(axis=1).reshape(case.kernel)
+    assert not got[:, nothing].any(), f"{np.count_nonzero(got[:, nothing])} values where there is nothing to sum"
+    worst = np.max(np.abs(got - want) - bound, initial=-np.inf)
+    assert worst <= 0, f"an element is off by {worst} beyond its bound"
+    norm = np.linalg.norm(want)
+    allowed = ROUNDING[case.dtype] + math.sqrt(terms) * 4 * ACCUMULATOR_ROUNDING[case.dtype]
+    assert norm == 0 or np.linalg.norm(got - want) <= allowed * norm + SMALLEST[case.dtype] * math.sqrt(got.size)
+    return done
+
+
+def expected_mma(case: Case, live: np.ndarray, block_m: int, block_n: int, splits: int = 1, block_k: int = 32) -> int:
+    """m16n8k16 products: of each tile and split the rows live for any of the tile's taps, in whole steps."""
+    channels = case.channels // case.groups
+    columns = case.taps * channels
+    rows = live.shape[1]
+    per_split = -(-rows // splits)
+    steps = 0
+    for first in range(0, columns, block_n):
+        taps = live[first // channels : (min(first + block_n, columns) - 1) // channels + 1].any(axis=0)
+        steps += sum(-(-int(taps[i : i + per_split].sum()) // block_k) for i in range(0, rows, per_split))
+    filter_tiles = -(-(case.filters // case.groups) // block_m) * case.groups
+    return steps * filter_tiles * (block_m // 16) * (block_n // 8) * (block_k // 16)

@@ -1,0 +1,69 @@
+"""A library of mutant_*.cpp with the interface of the emulation module, as far as the cases need it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
+MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
+AXES = ("input", "output", "kernel", "stride", "padding", "dilation")
+ARRAYS = {
+    "forward": ("input", "mask", "weight", "bias", "output", "out_mask", "window_sum"),
+    "grad_input": ("grad", "valid", "mask", "weight", "grad_input"),
+}
+
+
+class KernelError(Exception):
+    """The message begins with the kind of the emulator's error."""
+
+
+class MutantLibrary:
+    def __init__(self, path: str) -> None:
+        self._library = ctypes.CDLL(path)
+
+    def forward(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
+        return self._run("forward", problem, dtype, arrays, **options)
+
+    def grad_input(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
+        return self._run("grad_input", problem, dtype, arrays, **options)
+
+    def _run(
+        self,
+        name: str,
+        problem: dict[str, Any],
+        dtype: str,
+        arrays: dict[str, Any],
+        config: str,
+        seed: int,
+        preempt: bool,
+    ) -> dict[str, Any]:
+        given = [arrays[key] for key in ARRAYS[name]]
+        counted = (ctypes.c_int64 * 2)()
+        message = ctypes.create_string_buffer(4096)
+        integers = problem_integers(problem)
+        failed = getattr(self._library, f"run_{name}")(
+            (ctypes.c_int64 * len(integers))(*map(int, integers)),
+            ctypes.c_double(problem["threshold"]),
+            ctypes.c_double(problem["fill"]),
+            ctypes.c_int64(dtype == "bfloat16"),
+            (ctypes.c_void_p * len(given))(*(None if a is None else a.ctypes.data for a in given)),
+            (ctypes.c_int64 * len(given))(*(0 if a is None else a.nbytes for a in given)),
+            ctypes.c_uint64(seed),
+            counted,
+            message,
+            ctypes.c_int64(len(message)),
+        )
+        if failed:
+            raise KernelError(message.value.decode())
+        return {"config": config, "counters": {"mma": counted[0], "bank_conflicts": counted[1]}}
+
+
+def problem_integers(problem: dict[str, Any]) -> Sequence[int]:
+    """As mutant_library.h reads them."""
+    integers = [problem[key] for key in ("batch", "channels", "filters", "groups")]
+    integers += [value for key in AXES for value in problem[key]]
+    integers += [problem["mask_batch"], problem["pad_is_valid"]]
+    integers += [NORMALIZATIONS.index(problem["normalization"]), MASK_UPDATES.index(problem["mask_update"])]
+    return [*integers, problem["fill_with_bias"]]
