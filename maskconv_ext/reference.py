@@ -6,7 +6,7 @@ For an output position q and a tap t, with p = q * stride + t * dilation - paddi
     accumulate   a[k,q] = sum over t, c of w[k,c,t] * (x[c,p] if m[p] != 0 else 0) * m[p]
     output       y[k,q] = scale(q) * a[k,q] + b[k]                 where valid(q), else fill
 
-Any device, any dtype, differentiable to any order. Nothing here is shared with the compiled engines.
+Any device, any dtype, differentiable to any order, and independent of the compiled engines.
 """
 
 from __future__ import annotations

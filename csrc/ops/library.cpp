@@ -1,5 +1,5 @@
 // Schemas of the operators. Their kernels are registered in the file of the same stem; shapes for tracing,
-// gradients and what CUDA composes from framework operators in maskconv_ext/native.py.
+// and gradients in maskconv_ext/operators.py.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(maskconv_ext, library) {

@@ -20,7 +20,11 @@ constexpr int64_t kSimtCost = 14;
 constexpr int64_t kBlockCost = 256 * 128 * 128;  // what a block does besides its rows
 constexpr int64_t kPartialSumCost = 5;           // to write and read one, by the whole device at 3 bytes/ns
 
+// A tile with columns of two taps reduces over the rows either needs: a fifth more under a mask of patches.
+constexpr double kSharedTileCost = 1.2;
+
 constexpr int64_t kMaxSplits = 512;
+constexpr int64_t kMaxWaves = 16;  // of that many the last one's idle part is little
 constexpr int64_t kMinRowsPerSplit = 256;
 constexpr int32_t kFewFilters = 16;
 
@@ -54,24 +58,37 @@ int64_t max_splits(const GemmConfig& config, const ConvProblem& problem, DType d
 
 struct Choice {
   int32_t splits = 1;
-  int64_t cost = std::numeric_limits<int64_t>::max();
+  double cost = std::numeric_limits<double>::infinity();
 };
+
+double cost_of_row(const GemmConfig& config, const ConvProblem& problem) {
+  const int64_t cells = int64_t{config.block_m} * config.block_n;
+  if (config.kernel == GemmKernel::kSimt) return static_cast<double>(kSimtCost * cells);
+  const double cost = static_cast<double>(cells + kLoadCost * (config.block_m + config.block_n));
+  const bool shared =
+      problem.mask_batch > 0 && problem.taps() > 1 && problem.channels_per_group() % config.block_n != 0;
+  return shared ? kSharedTileCost * cost : cost;
+}
 
 Choice choose_splits(const GemmConfig& config, const ConvProblem& problem, DType dtype,
                      const DeviceProperties& device) {
   const int64_t cells = int64_t{config.block_m} * config.block_n;
-  const int64_t row_cost = config.kernel == GemmKernel::kMma
-                               ? cells + kLoadCost * (config.block_m + config.block_n)
-                               : kSimtCost * cells;
+  const double row_cost = cost_of_row(config, problem);
   const int64_t tile_count = tiles(config, problem);
-  const int64_t most = std::max<int64_t>(max_splits(config, problem, dtype), 1);
+  const int64_t most = max_splits(config, problem, dtype);
   Choice best;
-  for (int32_t splits = 1; splits <= most; ++splits) {
+  const auto consider = [&](int64_t splits) {
     const int64_t waves = (tile_count * splits + device.multiprocessors - 1) / device.multiprocessors;
     const int64_t partial_sums = splits > 1 ? splits * tile_count * cells : 0;
-    const int64_t cost =
-        waves * (problem.rows() / splits * row_cost + kBlockCost) + kPartialSumCost * partial_sums;
-    if (cost < best.cost) best = {splits, cost};
+    const double of_block = static_cast<double>(problem.rows() / splits) * row_cost + kBlockCost;
+    const double cost =
+        static_cast<double>(waves) * of_block + static_cast<double>(kPartialSumCost * partial_sums);
+    if (cost < best.cost) best = {static_cast<int32_t>(splits), cost};
+  };
+  consider(1);
+  for (int64_t waves = 1; waves <= kMaxWaves && tile_count > 0; ++waves) {  // filled as well as they can be
+    const int64_t splits = std::min(waves * device.multiprocessors / tile_count, most);
+    if (splits > 1) consider(splits);
   }
   return best;
 }
@@ -104,10 +121,10 @@ bool is_double(const GemmConfig& config) { return config == kSimt64x32 || config
 GemmConfig choose_config(const ConvProblem& problem, DType dtype, bool aligned,
                          const DeviceProperties& device) {
   GemmConfig chosen = simt_config(problem, dtype);
-  int64_t least = std::numeric_limits<int64_t>::max();
+  double least = std::numeric_limits<double>::infinity();
   for (const GemmConfig& config : {kMma128x128, kMma64x128, kMma64x64}) {
     if (!why_not_grad_weight(config, problem, dtype, aligned, device).empty()) continue;
-    const int64_t cost = choose_splits(config, problem, dtype, device).cost;
+    const double cost = choose_splits(config, problem, dtype, device).cost;
     if (cost >= least) continue;
     chosen = config;
     least = cost;

@@ -335,6 +335,9 @@ def test_the_tile_that_is_expected_to_be_fastest() -> None:
     assert plan(replace(R50_56, channels=128, filters=128))[0] == "mma_128x128x32_s3"
     assert plan(replace(R50_56, channels=128))[0] == "mma_64x128x32_s4"
     assert plan(R50_56)[0] == "mma_64x64x32_s4"  # of 576 columns 64 would idle beside tiles of 128
+    # A tile of two taps saves traffic, but under a mask each tap has rows of its own.
+    assert plan(replace(R50_56, filters=128))[0] == "mma_64x64x32_s4"
+    assert plan(replace(R50_56, filters=128, mask_batch=0))[0] == "mma_128x128x32_s3"
     # Large tiles would fill the device once and a tenth, and partial sums take more than the images.
     assert plan(replace(R50_56, channels=512, filters=512, size=(1, 7, 7))) == ("mma_64x64x32_s4", 1, 0)
     assert plan(replace(R50_56, kernel=(1, 1, 1), padding=((0, 0),) * 3))[0] == "mma_64x64x32_s4"
