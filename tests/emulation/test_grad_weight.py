@@ -243,6 +243,18 @@ def test_holes_cost_nothing_wherever_they_lie(config):
         assert check(_emulation, case, mask=mask, has_valid=False, splits=1).counters["mma"] * 10 == full
 
 
+def test_patches_cost_what_they_leave():
+    """Of 60 % hidden patches, at most a twentieth more products than the live (tap, row) pairs need."""
+    case = replace(BASE, batch=2, size=(1, 32, 32), channels=64, filters=64, config="mma_64x64x32_s4")
+    shown = np.random.default_rng(0).random((2, 1, 4, 4)).argsort(axis=None).reshape(2, 1, 4, 4) < 13
+    mask = np.kron(shown, np.ones((1, 1, 8, 8))).astype(np.uint8)
+    done = check(_emulation, case, mask=mask, has_valid=False, splits=1)
+    live = answer(case, make_data(case, mask, has_valid=False)).live
+    least = live.sum() * case.channels * case.filters / (16 * 8 * 16)
+    assert least <= done.counters["mma"] <= 1.05 * least
+    assert least <= 0.42 * live.size * case.channels * case.filters / (16 * 8 * 16)
+
+
 @EACH_KERNEL
 def test_no_bank_conflicts(base):
     """Of whole tiles without a hole: lanes that idle could hide a conflict."""
