@@ -37,12 +37,7 @@ def _load() -> bool:
 
 
 is_loaded = _load()
-_has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskconv_ext::forward", "CUDA")
-
-
-def has_cuda() -> bool:
-    """Whether the loaded library holds CUDA kernels."""
-    return _has_cuda
+has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskconv_ext::forward", "CUDA")
 
 
 def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> bool:
@@ -53,7 +48,7 @@ def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options
         shared = options.shared_mask and not is_soft(mask)
         recent = torch.cuda.get_device_properties(input.device).major >= CUDA_MIN_MAJOR
         taken = shared and options.geometry.taps <= CUDA_MAX_TAPS and input.shape[0] > 0
-        return _has_cuda and recent and taken
+        return has_cuda and recent and taken
     return input.device.type == "cpu"
 
 
