@@ -110,7 +110,7 @@ def environment(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "engine": "native" if native.is_loaded else "reference",
-        "engine_has_cuda": native.has_cuda(),
+        "engine_has_cuda": native.has_cuda,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONS}},
         **_commit(),
     }
