@@ -37,7 +37,8 @@ def make(rank: int, device: str, mask: str | None = "bool", dtype=torch.float32,
     "options", [{}, {"padding_mode": "reflect"}, {"normalization": "weight"}, {"mask": None}], ids=str
 )
 @pytest.mark.parametrize("rank", [2, 3])
-def test_memory_format_follows_the_convolution(engine, device, rank, options):
+def test_memory_format_follows_the_convolution(engine, device, rank, options, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)  # on CUDA its formats are what users see
     options = dict(options)
     x, m, w, b = make(rank, device, options.pop("mask", "bool"))
     for input_format in (torch.contiguous_format, FORMATS[rank]):

@@ -11,10 +11,10 @@
 namespace maskconv::cpu {
 namespace {
 
-// Shares of valid outputs above which the framework's convolution is faster, measured on 2 cores with
-// AVX-512: its GEMM rate is a little above the library's, and it has kernels for narrow layers, where a GEMM
-// has next to no work a call. Never for 16-bit floats, whose sums it would round, or overflow, before they
-// are scaled.
+// Shares of valid outputs above which the framework's convolution is taken to be faster: estimates between
+// timings at all, half and a tenth of the outputs, on 2 cores with AVX-512. Its GEMM rate is a little above
+// the library's, and it has kernels for narrow layers, where a GEMM has next to no work a call. Never for
+// 16-bit floats, whose sums it would round, or overflow, before they are scaled.
 constexpr double kDenseShare = 0.85;
 constexpr double kDenseShareDepthwise = 0.3;
 constexpr double kDenseShareNarrow = 0.15;

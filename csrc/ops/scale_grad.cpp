@@ -19,6 +19,8 @@ struct ScaleGradCall {
                 const std::string& normalization, bool needs_bias, bool bias_from_all) {
     STD_TORCH_CHECK(grad.dim() >= 3 && grad.dim() <= 2 + kAxes, "maskconv_ext: grad: got ", grad.dim(),
                     " dimensions, needs 3, 4 or 5");
+    check_device(valid, grad, "valid");
+    check_device(window_sum, grad, "window_sum");
     const Sizes size = sizes_of(grad), window = sizes_of(valid);
     STD_TORCH_CHECK(valid.scalar_type() == ScalarType::Bool && window.size() == size.size() &&
                         std::equal(size.begin() + 2, size.end(), window.begin() + 2) &&
