@@ -1,6 +1,7 @@
 """Fused convolution over the valid pixels of a tensor."""
 
+from .explain import explain
 from .functional import masked_conv1d, masked_conv2d, masked_conv3d, set_mask_checking
 
-__all__ = ["masked_conv1d", "masked_conv2d", "masked_conv3d", "set_mask_checking"]
+__all__ = ["explain", "masked_conv1d", "masked_conv2d", "masked_conv3d", "set_mask_checking"]
 __version__ = "0.1.0"

@@ -42,14 +42,29 @@ has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskcon
 
 def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> bool:
     """Whether the operators take this call; what they do not take runs on the reference."""
-    if not is_loaded or options.needs_weight_sum or is_transformed():
+    device = input.device
+    if device.type == "cuda" and torch.cuda.get_device_properties(device).major < CUDA_MIN_MAJOR:
         return False
-    if input.device.type == "cuda":
-        shared = options.shared_mask and not is_soft(mask)
-        recent = torch.cuda.get_device_properties(input.device).major >= CUDA_MIN_MAJOR
-        taken = shared and options.geometry.taps <= CUDA_MAX_TAPS and input.shape[0] > 0
-        return has_cuda and recent and taken
-    return input.device.type == "cpu"
+    return not is_transformed() and not why_not(input, mask, options, device.type)
+
+
+def why_not(input: Tensor, mask: Tensor | None, options: Options, device: str) -> str:
+    """Why the operators do not take this call on a device of that type; empty if they do."""
+    if not is_loaded:
+        return "the compiled library was not loaded"
+    if options.needs_weight_sum:
+        return "a sum of weights normalises, or is the output mask"
+    if device == "cpu":
+        return ""
+    if device != "cuda":
+        return f"there is no engine for {device} devices"
+    if not has_cuda:
+        return "the library was built without CUDA"
+    if is_soft(mask) or not options.shared_mask:
+        return "the mask is soft, or has several channels"
+    if options.geometry.taps > CUDA_MAX_TAPS:
+        return f"the kernel has {options.geometry.taps} taps, and CUDA takes {CUDA_MAX_TAPS}"
+    return "" if input.shape[0] > 0 else "the batch is empty"
 
 
 def is_transformed() -> bool:

@@ -75,6 +75,16 @@ def masked_conv(
     return y, out_mask, s.round().to(torch.int32) if hard else s
 
 
+def valid_share(mask: Tensor | None, options: Options) -> float:
+    """Share of the output positions that are valid; options without a sum of weights."""
+    if mask is None:
+        return 1.0
+    m = _pad(mask.double() if is_soft(mask) else (mask != 0).double(), options, float(options.pad_is_valid))
+    m = repeat_parts(m, options.mask_channels)
+    valid, _ = _update_mask(m, _window_sum(m, options), options)
+    return valid.double().mean().item()
+
+
 def scale_of(s: Tensor, window_size: int, normalization: str) -> Tensor:
     """scale(q); 1 where s == 0, which no valid output has."""
     counted = torch.where(s != 0, s, 1.0)

@@ -23,14 +23,6 @@ constexpr int32_t kNarrow = 16;  // channels or filters of a group
 constexpr int64_t kGrainElements = 1 << 15;  // that are worth a thread
 constexpr int64_t kBlockRows = 64;
 
-double dense_share(const ConvProblem& problem, DType dtype) {
-  if (dtype != DType::kFloat32 && dtype != DType::kFloat64) return 1.0;
-  const int32_t channels = problem.channels_per_group(), filters = problem.filters_per_group();
-  if (channels == 1 && filters == 1 && problem.groups > 1) return kDenseShareDepthwise;
-  if (std::min(channels, filters) < kNarrow) return kDenseShareNarrow;
-  return kDenseShare;
-}
-
 template <typename T, typename M>
 T selected_value(T value, M m) {
   if (m == 0) return T{};
@@ -134,6 +126,14 @@ void dispatch_wide(DType dtype, const Fn& fn) {
 }
 
 }  // namespace
+
+double dense_share(const ConvProblem& problem, DType dtype) {
+  if (dtype != DType::kFloat32 && dtype != DType::kFloat64) return 1.0;
+  const int32_t channels = problem.channels_per_group(), filters = problem.filters_per_group();
+  if (channels == 1 && filters == 1 && problem.groups > 1) return kDenseShareDepthwise;
+  if (std::min(channels, filters) < kNarrow) return kDenseShareNarrow;
+  return kDenseShare;
+}
 
 bool prefers_dense(const ConvProblem& problem, DType dtype, const std::vector<uint8_t>& valid) {
   if (valid.empty() || problem.rows() == 0) return false;

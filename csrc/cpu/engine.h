@@ -93,6 +93,8 @@ void forward(const Runtime& runtime, const ConvProblem& problem, DType dtype, co
 
 // ... or, for float32 and float64, the framework's own convolution between two passes of ours: all outputs.
 // It is faster where most of them are valid, and for the narrow layers that are no matrix products.
+// The share of them from which it is.
+double dense_share(const ConvProblem& problem, DType dtype);
 bool prefers_dense(const ConvProblem& problem, DType dtype, const std::vector<uint8_t>& valid);
 // Whether the mask takes anything away: without holes x is convolved as it is.
 bool has_holes(const ConvProblem& problem, const MaskView& mask);

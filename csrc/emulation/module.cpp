@@ -51,6 +51,7 @@ PYBIND11_MODULE(_emulation, module) {
   bind_grad_input(module);
   bind_scale_grad(module);
   bind_grad_weight(module);
+  bind_candidates(module);
 }
 
 }  // namespace maskconv::emulation

@@ -25,6 +25,11 @@ DeviceProperties current_device_properties() {
       attribute(cudaDevAttrComputeCapabilityMajor) * 10 + attribute(cudaDevAttrComputeCapabilityMinor);
   properties.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
   properties.shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  constexpr double kKilohertzInGigahertz = 1e6;
+  properties.clock_ghz = attribute(cudaDevAttrClockRate) / kKilohertzInGigahertz;
+  const double transfers =
+      2.0 * attribute(cudaDevAttrMemoryClockRate) / kKilohertzInGigahertz;  // per pin, per ns
+  properties.memory_gb_per_s = transfers * attribute(cudaDevAttrGlobalMemoryBusWidth) / 8;
   return properties;
 }
 

@@ -24,4 +24,12 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "grad_weight(Tensor grad, Tensor? valid, Tensor input, Tensor? mask, SymInt[] weight_size, SymInt[] "
       "stride, "
       "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels) -> Tensor");
+  // What the planner knows of a pass on CUDA: a line a candidate (plan/candidates.h). `device` has the numbers
+  // of a DeviceProperties, or none for the current device.
+  library.def(
+      "candidates(str pass_name, SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, int groups, int mask_batch, str dtype, float[] device) -> str");
+  library.def(
+      "cpu_dense_share(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, SymInt[] "
+      "dilation, int groups, str dtype) -> float");
 }

@@ -3,15 +3,10 @@
 
 #include <string>
 
+#include "plan/device_properties.h"
 #include "plan/gemm_params.h"
 
 namespace maskconv {
-
-struct DeviceProperties {
-  int32_t compute_capability = 90;  // major * 10 + minor
-  int32_t multiprocessors = 132;
-  int32_t shared_bytes_per_block = 232448;  // the opt-in maximum
-};
 
 // The mask as the caller has it; the CUDA kernels take none, or a hard one shared by all channels.
 struct MaskTraits {

@@ -14,7 +14,7 @@ constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max();  // what grid.x carries
 
 // Costs are times, in units of what one multiprocessor takes for a (row, filter, column) of a large tile on
-// tensor cores: about 9 ns / (128 * 128). Besides, a row of a tile has block_m + block_n values to be loaded.
+// tensor cores. Besides, a row of a tile has block_m + block_n values to be loaded.
 constexpr int64_t kLoadCost = 16;
 constexpr int64_t kSimtCost = 14;
 constexpr int64_t kBlockCost = 256 * 128 * 128;  // what a block does besides its rows
@@ -54,6 +54,12 @@ int64_t max_splits(const GemmConfig& config, const ConvProblem& problem, DType d
   const int64_t blocks_of_split = std::max<int64_t>(tiles(config, problem), 1);
   return std::min(
       {kMaxSplits, room / one_part, problem.rows() / kMinRowsPerSplit, kMaxGrid / blocks_of_split});
+}
+
+Cost to_cost(double units, const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
+  Cost cost = memory_cost(pass_bytes(problem, dtype), device);
+  cost.arithmetic = macs_to_microseconds(units, Arithmetic::kTensorHalf, device);
+  return cost;
 }
 
 struct Choice {
@@ -172,9 +178,10 @@ std::string why_not_grad_weight(const GemmConfig& config, const ConvProblem& pro
 
 GradWeightPlan plan_grad_weight(const GemmConfig& config, int32_t splits, const ConvProblem& problem,
                                 DType dtype, const DeviceProperties& device) {
-  const int32_t chosen =
-      splits > 0 ? splits : grad_weight::choose_splits(config, problem, dtype, device).splits;
-  return {config, chosen, grad_weight::workspace_bytes(problem, dtype, chosen)};
+  const grad_weight::Choice choice = grad_weight::choose_splits(config, problem, dtype, device);
+  const int32_t chosen = splits > 0 ? splits : choice.splits;
+  return {config, chosen, grad_weight::workspace_bytes(problem, dtype, chosen),
+          grad_weight::to_cost(choice.cost, problem, dtype, device)};
 }
 
 GradWeightPlan plan_grad_weight(const ConvProblem& problem, DType dtype, bool aligned,

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "plan/gemm_planner.h"
+#include "plan/cost.h"
 #include "plan/grad_weight_params.h"
 
 namespace maskconv {
@@ -17,6 +17,7 @@ struct GradWeightPlan {
   GemmConfig config;
   int32_t splits = 1;
   int64_t workspace_bytes = 0;  // what GradWeightArguments::workspace has to have
+  Cost cost;
 };
 
 // Throws std::invalid_argument, listing the names there are.

@@ -1,0 +1,69 @@
+// maskconv_ext::candidates: what the planner knows of a pass, for explain(). No tensor takes part, so a
+// device that is not here can be asked about.
+#include "plan/candidates.h"
+
+#include <vector>
+
+#include "ops/arguments.h"
+#ifdef MASKCONV_WITH_CUDA
+#include "launch/device.h"
+#endif
+
+namespace maskconv::ops {
+
+namespace {
+
+DType dtype_named(const std::string& name) {
+  if (name == "float32") return DType::kFloat32;
+  if (name == "float64") return DType::kFloat64;
+  if (name == "bfloat16") return DType::kBFloat16;
+  STD_TORCH_CHECK(name == "float16", "maskconv_ext: dtype: got '", name,
+                  "', needs float16, bfloat16, float32 or float64");
+  return DType::kFloat16;
+}
+
+// From the five numbers of DeviceProperties, in order; of the current device if there are none.
+DeviceProperties device_from(const std::vector<double>& numbers) {
+  constexpr size_t kNumbers = 5;
+  if (numbers.empty()) {
+#ifdef MASKCONV_WITH_CUDA
+    return current_device_properties();
+#else
+    STD_TORCH_CHECK(false, "maskconv_ext: device: got none, and this library was built without CUDA");
+#endif
+  }
+  STD_TORCH_CHECK(numbers.size() == kNumbers, "maskconv_ext: device: got ", numbers.size(),
+                  " numbers, needs 5");
+  return {static_cast<int32_t>(numbers[0]), static_cast<int32_t>(numbers[1]),
+          static_cast<int32_t>(numbers[2]), numbers[3], numbers[4]};
+}
+
+std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding,
+                       Sizes dilation, int64_t groups, int64_t mask_batch, std::string dtype,
+                       std::vector<double> device) {
+  ConvProblem problem = make_problem({input_size, weight_size, stride, padding, dilation, groups});
+  problem.mask_batch = mask_batch;
+  const DType type = dtype_named(dtype);
+  const DeviceProperties properties = device_from(device);
+  if (pass == "forward") return to_lines(forward_candidates(problem, type, true, properties));
+  if (pass == "grad_input") return to_lines(grad_input_candidates(problem, type, true, properties));
+  STD_TORCH_CHECK(pass == "grad_weight", "maskconv_ext: pass: got '", pass,
+                  "', needs forward, grad_input or grad_weight");
+  return to_lines(grad_weight_candidates(problem, type, true, properties));
+}
+
+// Share of valid outputs from which the CPU takes its dense route.
+double cpu_dense_share(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
+                       int64_t groups, std::string dtype) {
+  return cpu::dense_share(make_problem({input_size, weight_size, stride, padding, dilation, groups}),
+                          dtype_named(dtype));
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CompositeExplicitAutograd, library) {
+  library.impl("candidates", TORCH_BOX(&candidates));
+  library.impl("cpu_dense_share", TORCH_BOX(&cpu_dense_share));
+}
+
+}  // namespace maskconv::ops

@@ -1,0 +1,94 @@
+#include "plan/candidates.h"
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+#include "plan/forward_planner.h"
+#include "plan/grad_input_planner.h"
+#include "plan/grad_weight_planner.h"
+
+namespace maskconv {
+namespace {
+
+Candidates gemm_candidates(const ConvProblem& problem, const GemmShape& shape, DType dtype, bool aligned,
+                           const DeviceProperties& device) {
+  Candidates candidates;
+  for (const GemmConfig& config : kGemmConfigs) {
+    Candidate candidate{name(config),
+                        Route::kGemm,
+                        config,
+                        why_not_config(config, problem, shape, dtype, aligned, device),
+                        {}};
+    if (candidate.runs()) candidate.cost = gemm_cost(config, problem, shape, dtype, device);
+    candidates.push_back(std::move(candidate));
+  }
+  return candidates;
+}
+
+// Smaller estimates first, then those that cannot run, otherwise as the table of tiles has them.
+bool is_better(const Candidate& one, const Candidate& other) {
+  if (one.runs() != other.runs()) return one.runs();
+  return one.runs() && one.cost.microseconds() < other.cost.microseconds();
+}
+
+}  // namespace
+
+Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
+                              const DeviceProperties& device) {
+  Candidates candidates = gemm_candidates(problem, forward_shape(problem), dtype, aligned, device);
+  candidates.push_back({kCompositeName, Route::kComposite, {}, {}, composite_cost(problem, dtype, device)});
+  return candidates;
+}
+
+Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool aligned,
+                                 const DeviceProperties& device) {
+  return gemm_candidates(problem, grad_input_shape(problem), dtype, aligned, device);
+}
+
+Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,
+                                  const DeviceProperties& device) {
+  Candidates candidates;
+  for (const GemmConfig& config : grad_weight::kConfigs) {
+    Candidate candidate{
+        name(config), Route::kGemm, config, why_not_grad_weight(config, problem, dtype, aligned, device), {}};
+    if (candidate.runs()) candidate.cost = plan_grad_weight(config, 0, problem, dtype, device).cost;
+    candidates.push_back(std::move(candidate));
+  }
+  return candidates;
+}
+
+const Candidate& choose(const Candidates& candidates, const std::string& wanted) {
+  if (wanted.empty()) {
+    const auto best = std::min_element(candidates.begin(), candidates.end(), is_better);
+    if (best == candidates.end() || !best->runs()) throw std::invalid_argument("no kernel takes the problem");
+    return *best;
+  }
+  std::string known;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.name != wanted) {
+      known += (known.empty() ? "" : ", ") + candidate.name;
+      continue;
+    }
+    if (!candidate.runs()) throw std::invalid_argument(candidate.why_not);
+    return candidate;
+  }
+  throw std::invalid_argument("no candidate is named '" + wanted + "'; there are " + known);
+}
+
+std::string to_lines(const Candidates& candidates) {
+  Candidates sorted = candidates;
+  std::stable_sort(sorted.begin(), sorted.end(), is_better);
+  std::ostringstream lines;
+  for (const Candidate& candidate : sorted) {
+    lines << candidate.name << '\t';
+    if (candidate.runs()) {
+      lines << candidate.cost.microseconds() << '\t' << candidate.cost.bound() << '\n';
+    } else {
+      lines << '\t' << candidate.why_not << '\n';
+    }
+  }
+  return lines.str();
+}
+
+}  // namespace maskconv

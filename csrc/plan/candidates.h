@@ -1,0 +1,44 @@
+// What could compute a pass on CUDA, with an estimate of how long it takes or the reason why it cannot: what
+// launches choose from, and what explain() shows. Pure functions of the problem, the type and the device.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plan/cost.h"
+
+namespace maskconv {
+
+enum class Route : int32_t { kGemm, kComposite };
+
+struct Candidate {
+  std::string name;
+  Route route = Route::kGemm;
+  GemmConfig config;    // of kGemm
+  std::string why_not;  // empty: it can run
+  Cost cost;            // of one that can
+
+  bool runs() const { return why_not.empty(); }
+};
+
+using Candidates = std::vector<Candidate>;
+
+inline constexpr const char* kCompositeName = "composite";
+
+// `aligned`: the tensors a pass loads 16 bytes at a time start on such boundaries.
+Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
+                              const DeviceProperties& device);
+Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool aligned,
+                                 const DeviceProperties& device);
+Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,
+                                  const DeviceProperties& device);
+
+// The one named `wanted`; with an empty name, of those that run the one expected to be fastest. Throws
+// std::invalid_argument if there is none, or it cannot run.
+const Candidate& choose(const Candidates& candidates, const std::string& wanted);
+
+// A line each: name, microseconds (empty if it cannot run), what bounds it or why it cannot run; separated by
+// tabs. The first line is the one that `choose` takes of its own.
+std::string to_lines(const Candidates& candidates);
+
+}  // namespace maskconv

@@ -1,0 +1,72 @@
+"""The planner's candidates: what could run a pass, how long it is expected to take, and which is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from forward_case import Case
+
+from maskconv_ext import _emulation
+
+R50_56 = Case(batch=256, size=(1, 56, 56), channels=64, filters=64)
+R50_14 = Case(batch=256, size=(1, 14, 14), channels=256, filters=256)
+PASSES = ("forward", "grad_input", "grad_weight")
+
+
+def candidates(pass_name: str, case: Case, **options: object) -> dict[str, dict]:
+    found = _emulation.candidates(pass_name, case.problem(), case.dtype, **options)
+    return {candidate["name"]: candidate for candidate in found}
+
+
+@pytest.mark.parametrize("pass_name", PASSES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_something_runs_and_what_cannot_says_why(pass_name: str, dtype: str) -> None:
+    found = candidates(pass_name, replace(R50_56, dtype=dtype))
+    runs = [c for c in found.values() if not c["why_not"]]
+    assert runs
+    for candidate in found.values():
+        if candidate["why_not"]:
+            assert candidate["name"] in candidate["why_not"] or "needs" in candidate["why_not"]
+        else:
+            parts = {name: candidate[name] for name in ("arithmetic", "l2", "memory", "overhead")}
+            assert min(parts.values()) >= 0 and candidate["overhead"] > 0
+            limit = max(parts["arithmetic"], parts["l2"], parts["memory"])
+            assert candidate["microseconds"] == pytest.approx(limit + parts["overhead"])
+            assert parts[candidate["bound"].lower()] == max(parts.values())
+
+
+@pytest.mark.parametrize("pass_name", PASSES)
+def test_the_smallest_estimate_is_chosen(pass_name: str) -> None:
+    found = candidates(pass_name, R50_56)
+    runs = {name: c["microseconds"] for name, c in found.items() if not c["why_not"]}
+    assert _emulation.chosen(pass_name, R50_56.problem(), "bfloat16") == min(runs, key=runs.__getitem__)
+
+
+def test_a_name_overrules_the_estimate() -> None:
+    problem = R50_56.problem()
+    assert _emulation.chosen("forward", problem, "bfloat16", wanted="simt_64x64x8_s2") == "simt_64x64x8_s2"
+    with pytest.raises(ValueError, match="no candidate is named 'fast'; there are mma_128x128x32_s4"):
+        _emulation.chosen("forward", problem, "bfloat16", wanted="fast")
+    with pytest.raises(ValueError, match="simt_64x32x8_s2 computes in float64 only"):
+        _emulation.chosen("forward", problem, "bfloat16", wanted="simt_64x32x8_s2")
+
+
+def test_estimates_grow_with_the_work() -> None:
+    for name in ("mma_128x128x32_s4", "simt_64x64x8_s2", "composite"):
+        one, two = (candidates("forward", replace(R50_14, batch=n))[name]["microseconds"] for n in (256, 512))
+        assert 1.8 * one < two < 2.2 * one
+    narrow = candidates("forward", replace(R50_14, channels=128))["mma_128x128x32_s4"]
+    assert narrow["arithmetic"] == pytest.approx(candidates("forward", R50_14)["mma_128x128x32_s4"]["arithmetic"] / 2)
+
+
+def test_a_stride_leaves_the_gradient_its_share_of_the_taps() -> None:
+    strided = replace(R50_14, size=(1, 28, 28), stride=(1, 2, 2))
+    one = candidates("forward", strided)["mma_128x128x32_s4"]["arithmetic"]
+    assert candidates("grad_input", strided)["mma_128x128x32_s4"]["arithmetic"] == pytest.approx(one, rel=0.02)
+
+
+def test_operands_that_miss_their_alignment() -> None:
+    found = candidates("forward", R50_56, aligned=False)
+    assert "16-byte boundary" in found["mma_128x64x32_s4"]["why_not"]
+    assert not found["simt_64x64x8_s2"]["why_not"]
