@@ -76,7 +76,7 @@ lint: $(call INSTALLED,lint)
 	$(TOOLS)ruff format --check
 	$(TOOLS)clang-format --dry-run --Werror $(CXX_SOURCES)
 	$(TOOLS)mypy
-	$(PY) tools/update_readme.py --check
+	$(PY) tools/update_docs.py --check
 
 format: $(call INSTALLED,lint)
 	$(TOOLS)ruff check --fix

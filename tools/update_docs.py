@@ -1,4 +1,4 @@
-"""Writes the figures in README.md from benchmarks/results; with --check, only says whether they are current.
+"""Writes the figures in the documents from benchmarks/results; with --check, only says whether they are current.
 
 A block between <!-- begin: NAME --> and <!-- end: NAME --> is replaced by what the function of that name returns.
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURE = "docs/images/disparity_90.png"
 
@@ -61,7 +60,7 @@ def demo() -> str:
     figures = load("demo.json")
     if figures is None:
         sys.exit(
-            "update_readme: benchmarks/results/demo.json is missing: `maskconv-ext demo` writes it as figures.json"
+            "update_docs: benchmarks/results/demo.json is missing: `maskconv-ext demo` writes it as figures.json"
         )
     scenes = list(figures["scenes"].values())
     shown = figures["scenes"][Path(PICTURE).stem]
@@ -77,29 +76,52 @@ def demo() -> str:
     return "\n".join(lines + timing(figures))
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"gpu": gpu, "demo": demo}
+def roofline() -> str:
+    """Estimates of the suite, from emulated counters."""
+    figures = load("roofline.json")
+    if figures is None:
+        sys.exit("update_docs: benchmarks/results/roofline.json is missing: `python benchmarks/roofline.py` writes it")
+    lines = [
+        "| case | kernel | live, as rows lie | live, sorted | µs, as rows lie | µs, sorted | bound by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in figures["cases"]:
+        times = row["sorted"]
+        bound = max((name for name in times if name != "time"), key=times.__getitem__)
+        cells = [row["case"], row["kernel"], f"{row['live_raster']:.3f}", f"{row['live_sorted']:.3f}"]
+        cells += [digits(row["raster"]["time"]), digits(times["time"]), bound]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def updated(text: str) -> str:
-    for name, write in BLOCKS.items():
-        block = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+DOCUMENTS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"gpu": gpu, "demo": demo},
+    "docs/performance-log.md": {"roofline": roofline},
+}
+
+
+def updated(name: str, text: str) -> str:
+    for block_name, write in DOCUMENTS[name].items():
+        block = re.compile(rf"(<!-- begin: {block_name} -->\n).*?(<!-- end: {block_name} -->)", re.DOTALL)
         body = write().replace("\\", r"\\")
         text, count = block.subn(rf"\1\n{body}\n\n\2", text)
         if count != 1:
-            sys.exit(f"update_readme: {README.name} has {count} blocks named {name}, needs one")
+            sys.exit(f"update_docs: {name} has {count} blocks named {block_name}, needs one")
     return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="fail if README.md is not current")
+    parser.add_argument("--check", action="store_true", help="fail if a document is not current")
     check = parser.parse_args().check
-    old = README.read_text()
-    new = updated(old)
-    if check and new != old:
-        sys.exit("update_readme: README.md is not what benchmarks/results give: run `python tools/update_readme.py`")
-    if not check:
-        README.write_text(new)
+    for name in DOCUMENTS:
+        path = ROOT / name
+        old = path.read_text()
+        new = updated(name, old)
+        if check and new != old:
+            sys.exit(f"update_docs: {name} is not what benchmarks/results give: run `python tools/update_docs.py`")
+        if not check:
+            path.write_text(new)
 
 
 if __name__ == "__main__":
