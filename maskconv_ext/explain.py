@@ -116,7 +116,7 @@ def explain(
         >>> m = torch.empty(256, 1, 56, 56, dtype=torch.bool, device="meta")
         >>> w = torch.empty(64, 64, 3, 3, dtype=torch.bfloat16, device="meta")
         >>> explain(x, m, w, padding=1, device="H200").passes[0].candidates[0].name
-        'mma_128x64x32_s4'
+        'mma_256x64x32_s4'
     """
     rank = input.dim() - 2 if isinstance(input, Tensor) and input.dim() in (3, 4, 5) else 2
     op = f"masked_conv{rank}d"

@@ -46,8 +46,8 @@ cudaError_t launch_gemm(const GemmConfig& config, const typename Pass::Params& p
   } else if constexpr (kDType<Element> == DType::kFloat32) {
     return launch_matching<Pass, Element, kSimt64x64>(config, params, stream);
   } else {
-    return launch_matching<Pass, Element, kMma128x128, kMma128x64, kMma64x64, kSimt64x64>(config, params,
-                                                                                          stream);
+    return launch_matching<Pass, Element, kMma256x128, kMma256x64, kMma128x128, kMma128x64, kMma64x64,
+                           kSimt64x64>(config, params, stream);
   }
 }
 

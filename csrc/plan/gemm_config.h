@@ -30,6 +30,10 @@ struct GemmConfig {
 // 128 rows a tile: one row a thread in the prologue, and few enough for holes to empty whole (tile, tap)
 // pairs. block_k 32 (64 bytes a row) fills whole sectors and wastes little where channels end; 4 stages of it
 // leave room for 4 blocks (2 of 128 x 128) on an SM of 227 KiB.
+// Twice the rows share a load of weights: what L2 delivers limits these kernels, and a multiply-add of a 256
+// x 128 tile takes three quarters of the loads that one of 128 x 128 does.
+inline constexpr GemmConfig kMma256x128{GemmKernel::kMma, 256, 128, 32, 4, 4, 2};
+inline constexpr GemmConfig kMma256x64{GemmKernel::kMma, 256, 64, 32, 4, 4, 1};
 inline constexpr GemmConfig kMma128x128{GemmKernel::kMma, 128, 128, 32, 4, 2, 2};
 inline constexpr GemmConfig kMma128x64{GemmKernel::kMma, 128, 64, 32, 4, 2, 2};
 // Small problems: more blocks. Left to itself ptxas makes room for a fifth on a multiprocessor, and spills.
@@ -39,7 +43,8 @@ inline constexpr GemmConfig kMma64x64{GemmKernel::kMma, 64, 64, 32, 4, 2, 2, 4};
 inline constexpr GemmConfig kSimt64x64{GemmKernel::kSimt, 64, 64, 8, 2, 4, 1, 4};
 inline constexpr GemmConfig kSimt64x32{GemmKernel::kSimt, 64, 32, 8, 2, 4, 1, 4};  // double accumulators
 
-inline constexpr GemmConfig kGemmConfigs[] = {kMma128x128, kMma128x64, kMma64x64, kSimt64x64, kSimt64x32};
+inline constexpr GemmConfig kGemmConfigs[] = {kMma256x128, kMma256x64, kMma128x128, kMma128x64,
+                                              kMma64x64,   kSimt64x64, kSimt64x32};
 
 // Kernels are templates over the place in that table: nvcc (13.0) cannot name one whose argument is a class
 // value.

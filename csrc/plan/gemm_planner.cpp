@@ -4,6 +4,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "plan/cost.h"
+
 namespace maskconv {
 namespace {
 
@@ -18,11 +20,6 @@ bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::k
 
 int64_t blocks(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape) {
   return row_tiles(shape, config) * ceil_div(shape.columns, config.block_n) * problem.groups;
-}
-
-bool fits_columns(const GemmConfig& config, int64_t columns) {
-  const int64_t narrow = ceil_div(columns, kMma128x64.block_n) * kMma128x64.block_n;
-  return ceil_div(columns, config.block_n) * config.block_n <= narrow;
 }
 
 std::string why_not_mma(const GemmConfig& config, const GemmShape& shape, DType dtype, bool aligned,
@@ -111,14 +108,14 @@ const GemmConfig& simt_config(DType dtype) { return dtype == DType::kFloat64 ? k
 
 GemmConfig choose_config(const ConvProblem& problem, const GemmShape& shape, DType dtype, bool aligned,
                          const DeviceProperties& device) {
-  // From the least traffic per multiplication to the most blocks; the first that fills the device wins.
   GemmConfig chosen = simt_config(dtype);
-  for (const GemmConfig& config : {kMma128x128, kMma128x64, kMma64x64}) {
-    if (!why_not_config(config, problem, shape, dtype, aligned, device).empty() ||
-        !fits_columns(config, shape.columns))
-      continue;
+  double least = gemm_cost(chosen, problem, shape, dtype, device).microseconds();
+  for (const GemmConfig& config : kGemmConfigs) {
+    if (!why_not_config(config, problem, shape, dtype, aligned, device).empty()) continue;
+    const double microseconds = gemm_cost(config, problem, shape, dtype, device).microseconds();
+    if (microseconds >= least) continue;
     chosen = config;
-    if (blocks(config, problem, shape) >= device.multiprocessors) break;
+    least = microseconds;
   }
   return chosen;
 }

@@ -44,7 +44,7 @@ std::string why_not_config(const GemmConfig& config, const ConvProblem& problem,
 // The config that runs every shape of this type.
 const GemmConfig& simt_config(DType dtype);
 
-// The tile to run: simt_config(dtype) must be able to.
+// The tile expected to be fastest (plan/cost.h): simt_config(dtype) must be able to run.
 GemmConfig choose_config(const ConvProblem& problem, const GemmShape& shape, DType dtype, bool aligned,
                          const DeviceProperties& device);
 

@@ -46,7 +46,7 @@ def test_the_smallest_estimate_is_chosen(pass_name: str) -> None:
 def test_a_name_overrules_the_estimate() -> None:
     problem = R50_56.problem()
     assert _emulation.chosen("forward", problem, "bfloat16", wanted="simt_64x64x8_s2") == "simt_64x64x8_s2"
-    with pytest.raises(ValueError, match="no candidate is named 'fast'; there are mma_128x128x32_s4"):
+    with pytest.raises(ValueError, match="no candidate is named 'fast'; there are mma_256x128x32_s4"):
         _emulation.chosen("forward", problem, "bfloat16", wanted="fast")
     with pytest.raises(ValueError, match="simt_64x32x8_s2 computes in float64 only"):
         _emulation.chosen("forward", problem, "bfloat16", wanted="simt_64x32x8_s2")

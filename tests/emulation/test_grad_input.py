@@ -11,9 +11,9 @@ from grad_input_case import Data, answer, check, expected_mma, make_data, run
 
 from maskconv_ext import _emulation
 
-MMA = ("mma_128x128x32_s4", "mma_128x64x32_s4", "mma_64x64x32_s4")
+MMA = ("mma_256x128x32_s4", "mma_256x64x32_s4", "mma_128x128x32_s4", "mma_128x64x32_s4", "mma_64x64x32_s4")
 SIMT = {"float64": "simt_64x32x8_s2", "float32": "simt_64x64x8_s2", "float16": "simt_64x64x8_s2"}
-BLOCKS = {"mma_128x128x32_s4": (128, 128), "mma_128x64x32_s4": (128, 64), "mma_64x64x32_s4": (64, 64)}
+BLOCKS = {config: tuple(map(int, config.split("_")[1].split("x")[:2])) for config in MMA}
 CONFLICTS = [f"{what}_bank_conflicts" for what in ("ldmatrix", "cp_async", "shared_load", "shared_store")]
 
 # The mask lets most rows take part: what is tested is the gather from grad, whose holes are its own.
@@ -368,7 +368,7 @@ def test_more_than_2_31_elements(tmp_path):
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="no tile is named 'fast'; there are mma_128x128x32_s4"):
+    with pytest.raises(ValueError, match="no tile is named 'fast'; there are mma_256x128x32_s4"):
         check(_emulation, replace(BASE, config="fast"))
     with pytest.raises(ValueError, match="computes in float16 and bfloat16 only"):
         check(_emulation, replace(BASE, dtype="float32", config=MMA[0]))

@@ -23,12 +23,13 @@ def why_not(case: Case, **options: object) -> str:
     return _emulation.why_not_forward(case.problem(), case.dtype, **options)
 
 
-def test_the_largest_tile_that_fills_the_device() -> None:
-    assert choose(R50_56) == "mma_128x64x32_s4"  # 64 filters: 128 columns would idle half
-    assert choose(R50_7) == "mma_128x128x32_s4"
-    assert choose(replace(R50_7, filters=192)) == "mma_128x64x32_s4"
+def test_the_tile_with_the_least_traffic_that_fills_the_device() -> None:
+    assert choose(R50_56) == "mma_256x64x32_s4"  # 64 filters: 128 columns would idle half
+    assert choose(replace(R50_7, batch=1024)) == "mma_256x128x32_s4"
+    assert choose(R50_7) == "mma_128x128x32_s4"  # of 256 x 128 there are 196: two waves
     assert choose(replace(R50_7, batch=8)) == "mma_64x64x32_s4"
-    assert choose(replace(R50_7, batch=8), device=_emulation.DeviceProperties(multiprocessors=4)) == "mma_128x128x32_s4"
+    few = _emulation.DeviceProperties(multiprocessors=4)
+    assert choose(replace(R50_7, batch=8), device=few) == "mma_256x128x32_s4"
 
 
 def test_what_tensor_cores_cannot_take_goes_to_simt() -> None:
@@ -44,7 +45,10 @@ def test_every_tile_fits_the_shared_memory_it_is_offered() -> None:
     most = 1024
     for config in _emulation.gemm_configs():
         dtype = "float64" if config.startswith("simt_64x32") else "bfloat16"
-        assert _emulation.gemm_shared_bytes(config, dtype, most) <= SMALL_SHARED
+        offered = A100_SHARED if config.startswith("mma_256") else SMALL_SHARED
+        assert _emulation.gemm_shared_bytes(config, dtype, 32) <= offered
+        if not config.startswith("mma_256"):
+            assert _emulation.gemm_shared_bytes(config, dtype, most) <= offered
     # What the tile table says of occupancy, for windows of at most 32 taps.
     kept_by_system = 1024
     per_multiprocessor = 233472
@@ -95,11 +99,11 @@ def choose_grad_input(case: Case, **options: object) -> str:
 
 
 def test_grad_input_counts_its_own_rows_and_columns() -> None:
-    assert choose_grad_input(R50_56) == "mma_128x64x32_s4"
+    assert choose_grad_input(R50_56) == "mma_256x64x32_s4"
     assert choose_grad_input(replace(R50_7, filters=64)) == "mma_128x128x32_s4"  # 512 channels are its columns
-    assert choose_grad_input(replace(R50_7, channels=64, batch=512)) == "mma_128x64x32_s4"
+    assert choose_grad_input(replace(R50_7, channels=64, batch=512)) == "mma_256x64x32_s4"
     # A stride makes fewer outputs, and leaves as many inputs.
-    assert choose_grad_input(replace(R50_7, stride=(1, 7, 7))) == "mma_128x128x32_s4"
+    assert choose_grad_input(replace(R50_7, stride=(1, 7, 7))) == "mma_256x128x32_s4"
     assert choose_grad_input(replace(R50_7, batch=8)) == "mma_64x64x32_s4"
 
 
