@@ -64,11 +64,15 @@ def array(shape: tuple[int, ...], dtype: Any, value: int = 0) -> NDArray[Any]:
     return view
 
 
+def rows_of_tile(config: str) -> int:
+    return int(config.split("_")[1].split("x")[0])
+
+
 def sample(layer: Layer, dtype: str, config: str, live: bool) -> dict[str, int]:
     """Counters of one tile of rows, its taps all live or none."""
     from maskconv_ext import _emulation
 
-    rows = int(config.split("_")[1].split("x")[0])
+    rows = rows_of_tile(config)
     tile = TILE[rows]
     output = {1: (rows,), 2: tile, 3: (2, tile[0] // 2, tile[1])}[layer.rank]
     size = tuple((o - 1) * layer.stride + k for o, k in zip(output, layer.kernel))
@@ -167,7 +171,7 @@ def rows_of(cases: list[Case], device: Device) -> list[dict[str, Any]]:
             config = chosen_config(layer, case.dtype)
             tiles[layer.id] = config, measure_tile(layer, case.dtype, config)
         config, tile = tiles[layer.id]
-        live = live_fraction(case_mask(case, SEED), layer, case.mask_update)
+        live = live_fraction(case_mask(case, SEED), layer, case.mask_update, rows_of_tile(config))
         rows.append(
             {
                 "case": case.name,

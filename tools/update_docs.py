@@ -59,9 +59,7 @@ def demo() -> str:
     """Errors of every method in every scene, and times against the composed form."""
     figures = load("demo.json")
     if figures is None:
-        sys.exit(
-            "update_docs: benchmarks/results/demo.json is missing: `maskconv-ext demo` writes it as figures.json"
-        )
+        sys.exit("update_docs: benchmarks/results/demo.json is missing: `maskconv-ext demo` writes it as figures.json")
     scenes = list(figures["scenes"].values())
     shown = figures["scenes"][Path(PICTURE).stem]
     methods = list(scenes[0]["scores"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .suite import Layer
 
-BLOCK_M = 128  # rows of a tile
+BLOCK_M = 128  # rows of a tile, unless told otherwise
 WORD = 64
 
 
@@ -22,16 +22,20 @@ class Live:
     outputs: float  # outputs that are valid
 
 
-def live_fraction(mask: NDArray[np.bool_], layer: Layer, mask_update: str | float) -> Live:
+def live_fraction(mask: NDArray[np.bool_], layer: Layer, mask_update: str | float, block_m: int = BLOCK_M) -> Live:
     """Of a mask (N, M, *S); a pixel counts where any of its M parts is valid (for "all" and thresholds an estimate)."""
     bits, valid = tap_bitsets(np.asarray(mask.any(1)), layer, mask_update)
-    tiles = -(-len(bits) // BLOCK_M)
+    tiles = -(-len(bits) // block_m)
     dense = max(tiles * layer.taps, 1)
     bits[~valid] = 0
     live = bits[valid]
     # Word 0 holds the first taps; the last key of lexsort is the first one compared.
     order = np.lexsort(live.T)
-    return Live(_visited(bits) / dense, _visited(live[order]) / dense, float(valid.mean()) if len(valid) else 0.0)
+    return Live(
+        _visited(bits, block_m) / dense,
+        _visited(live[order], block_m) / dense,
+        float(valid.mean()) if len(valid) else 0.0,
+    )
 
 
 def tap_bitsets(
@@ -60,9 +64,9 @@ def tap_bitsets(
     return bits, count > 0
 
 
-def _visited(bits: NDArray[np.uint64]) -> int:
+def _visited(bits: NDArray[np.uint64], block_m: int) -> int:
     """Taps that some row of a tile has, summed over tiles."""
-    tail = -len(bits) % BLOCK_M
-    tiles = np.pad(bits, [(0, tail), (0, 0)]).reshape(-1, BLOCK_M, bits.shape[1])
+    tail = -len(bits) % block_m
+    tiles = np.pad(bits, [(0, tail), (0, 0)]).reshape(-1, block_m, bits.shape[1])
     of_tile = np.bitwise_or.reduce(tiles, axis=1)
     return int(np.unpackbits(np.ascontiguousarray(of_tile).view(np.uint8)).sum())
