@@ -2,6 +2,7 @@
 
 from .explain import explain
 from .functional import masked_conv1d, masked_conv2d, masked_conv3d, set_mask_checking
+from .mask_plan import MaskPlan
 
-__all__ = ["explain", "masked_conv1d", "masked_conv2d", "masked_conv3d", "set_mask_checking"]
+__all__ = ["MaskPlan", "explain", "masked_conv1d", "masked_conv2d", "masked_conv3d", "set_mask_checking"]
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .geometry import Geometry, parse_geometry, parse_padding_modes
+from .geometry import Geometry, parse_geometry, parse_padding_modes, per_axis
 
 NORMALIZATIONS = ("ratio", "mean", "weight", "sqrt", "none")
 MASK_UPDATES = ("any", "all", "center", "fraction", "confidence")
@@ -109,11 +109,43 @@ def check_call(
     parts = _check_mask(op, input, mask, mask_channels)
     _check_choice(op, "normalization", normalization, NORMALIZATIONS)
     rule, threshold = _parse_mask_update(op, mask_update)
-    if not isinstance(pad_is_valid, bool):
-        raise TypeError(f"{op}: pad_is_valid: got {pad_is_valid!r}, needs True or False")
+    _check_pad_is_valid(op, pad_is_valid)
     fill_value = _parse_fill(op, fill, conv_dtype(input))
     options = Options(geometry, groups, parts, normalization, rule, threshold, fill_value, pad_is_valid)
     return options, modes
+
+
+def check_plan_arguments(
+    op: str,
+    mask: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    batch: Any,
+    mask_update: Any,
+    pad_is_valid: Any,
+    padding_mode: Any,
+) -> tuple[Geometry, tuple[str, ...], int, str, float]:
+    """Geometry, padding modes, batch size, rule and threshold of a plan; raises TypeError or ValueError."""
+    if not isinstance(mask, torch.Tensor):
+        raise TypeError(f"{op}: mask: got {type(mask).__name__}, needs a Tensor")
+    rank = mask.dim() - 2
+    if rank not in AXIS_NAMES:
+        raise ValueError(f"{op}: mask: got shape {_shape(mask)}, needs 3, 4 or 5 dimensions (N or 1, M, *S)")
+    _check_mask_dtype(op, mask)
+    kernel = per_axis(op, "kernel_size", kernel_size, rank, minimum=1)
+    size = tuple(mask.shape[2:])
+    geometry = parse_geometry(op, kernel, size, stride, padding, dilation, "kernel_size", "mask")
+    modes = parse_padding_modes(op, padding_mode, geometry.padding, size)
+    images = mask.shape[0] if batch is None else batch
+    if isinstance(images, bool) or not isinstance(images, int) or images < 1:
+        raise ValueError(f"{op}: batch: got {batch!r}, needs an int >= 1, or None for the batch size of mask")
+    if mask.shape[0] not in (1, images):
+        raise ValueError(f"{op}: batch: got {batch}, needs {mask.shape[0]}, the batch size of mask")
+    rule, threshold = _parse_mask_update(op, mask_update)
+    _check_pad_is_valid(op, pad_is_valid)
+    return geometry, modes, images, rule, threshold
 
 
 def check_soft_values(op: str, mask: torch.Tensor | None) -> None:
@@ -180,11 +212,7 @@ def _check_mask(op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_ch
             )
     if mask is None:
         return (channels,)
-    if mask.dtype not in HARD_MASK_DTYPES and mask.dtype not in INPUT_DTYPES:
-        raise TypeError(
-            f"{op}: mask: got {mask.dtype}, needs bool, uint8 or a floating dtype; write mask != 0 for a mask of 0 and "
-            f"1, mask.float() for a soft mask"
-        )
+    _check_mask_dtype(op, mask)
     parts = (len(mask_channels),) if mask_channels is not None else (1, channels)
     batches = (1, input.shape[0])
     if (
@@ -200,6 +228,19 @@ def _check_mask(op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_ch
     if mask_channels is not None:
         return tuple(mask_channels)
     return (channels,) if mask.shape[1] == 1 else (1,) * channels
+
+
+def _check_mask_dtype(op: str, mask: torch.Tensor) -> None:
+    if mask.dtype not in HARD_MASK_DTYPES and mask.dtype not in INPUT_DTYPES:
+        raise TypeError(
+            f"{op}: mask: got {mask.dtype}, needs bool, uint8 or a floating dtype; write mask != 0 for a mask of 0 and "
+            f"1, mask.float() for a soft mask"
+        )
+
+
+def _check_pad_is_valid(op: str, pad_is_valid: Any) -> None:
+    if not isinstance(pad_is_valid, bool):
+        raise TypeError(f"{op}: pad_is_valid: got {pad_is_valid!r}, needs True or False")
 
 
 def _either(values: tuple[int, ...]) -> str:

@@ -44,6 +44,11 @@ class Geometry:
             )
         )
 
+    def after_modes(self, modes: tuple[str, ...]) -> Geometry:
+        """What padding is left to the engines of tensors that were padded by modes: that with zeros."""
+        padding = tuple(sides if mode == "zeros" else (0, 0) for sides, mode in zip(self.padding, modes, strict=True))
+        return dataclasses.replace(self, padding=padding)
+
     def flat_padding(self) -> list[int]:
         """[before, after, before, after, …], first axis first."""
         return [side for pair in self.padding for side in pair]
@@ -56,19 +61,21 @@ def parse_geometry(
     stride: Any,
     padding: Any,
     dilation: Any,
+    kernel_name: str = "weight",
+    input_name: str = "input",
 ) -> Geometry:
     """Normalise the arguments to one entry an axis, or raise an error that names the argument."""
     rank = len(kernel)
-    strides = _per_axis(op, "stride", stride, rank, minimum=1)
-    dilations = _per_axis(op, "dilation", dilation, rank, minimum=1)
+    strides = per_axis(op, "stride", stride, rank, minimum=1)
+    dilations = per_axis(op, "dilation", dilation, rank, minimum=1)
     paddings = _parse_padding(op, padding, kernel, input_size, strides, dilations)
     for axis, (size, (before, after)) in enumerate(zip(input_size, paddings, strict=True)):
         if size < 1:
-            raise ValueError(f"{op}: input: got size {size} on axis {axis}, needs at least 1")
+            raise ValueError(f"{op}: {input_name}: got size {size} on axis {axis}, needs at least 1")
         extent = dilations[axis] * (kernel[axis] - 1) + 1
         if size + before + after < extent:
             raise ValueError(
-                f"{op}: weight: got a window of {extent} (kernel {kernel[axis]}, dilation {dilations[axis]}) on "
+                f"{op}: {kernel_name}: got a window of {extent} (kernel {kernel[axis]}, dilation {dilations[axis]}) on "
                 f"axis {axis}, needs at most the padded input size {size} + {before} + {after}"
             )
     return Geometry(kernel, strides, paddings, dilations)
@@ -96,6 +103,15 @@ def parse_padding_modes(
     return tuple(modes)
 
 
+def pad_by_modes(tensor: torch.Tensor, geometry: Geometry, modes: tuple[str, ...]) -> torch.Tensor:
+    """Modes other than zeros copy pixels; masks are padded alike, pixels and their validity together."""
+    for axis, mode in enumerate(modes):
+        before, after = geometry.padding[axis]
+        if mode != "zeros" and (before or after):
+            tensor = pad_axis(tensor, axis, before, after, mode)
+    return tensor
+
+
 def pad_axis(tensor: torch.Tensor, axis: int, before: int, after: int, mode: str) -> torch.Tensor:
     """Pad one spatial axis by copying pixels; `mode` is reflect, replicate or circular."""
     dim = axis + 2
@@ -116,7 +132,7 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int | torch.SymInt) and not isinstance(value, bool)
 
 
-def _per_axis(op: str, name: str, value: Any, rank: int, minimum: int) -> tuple[int, ...]:
+def per_axis(op: str, name: str, value: Any, rank: int, minimum: int) -> tuple[int, ...]:
     values = (value,) * rank if _is_int(value) else value
     if (
         not isinstance(values, tuple | list | torch.Size)

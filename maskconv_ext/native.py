@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from . import operators
 from .arguments import Options, is_soft
+from .geometry import Geometry
 
 LIBRARY = Path(__file__).with_name("_native.so")
 # Above this many taps a row's bitset no longer fits beside the tiles in shared memory.
@@ -42,10 +43,9 @@ has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskcon
 
 def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> bool:
     """Whether the operators take this call; what they do not take runs on the reference."""
-    device = input.device
-    if device.type == "cuda" and torch.cuda.get_device_properties(device).major < CUDA_MIN_MAJOR:
+    if input.device.type == "cuda" and not _is_recent(input):
         return False
-    return not is_transformed() and not why_not(input, mask, options, device.type)
+    return not is_transformed() and not why_not(input, mask, options, input.device.type)
 
 
 def why_not(input: Tensor, mask: Tensor | None, options: Options, device: str) -> str:
@@ -75,7 +75,12 @@ def is_transformed() -> bool:
 
 
 def masked_conv(
-    input: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, options: Options
+    input: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    options: Options,
+    row_orders: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `reference.masked_conv`, through the compiled operator."""
     geometry = options.geometry
@@ -83,7 +88,40 @@ def masked_conv(
         input, mask, weight, bias, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
         _op_mask_channels(mask, options.mask_channels), options.normalization, options.mask_update,
         options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight),
+        *row_orders,
     )  # fmt: skip
+
+
+def row_orders(
+    mask: Tensor, batch: int, geometry: Geometry, mask_update: str, threshold: float, pad_is_valid: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Orders of rows for the forward and, where gradients are enabled, for grad_input; None where none is taken."""
+    if not _takes_row_orders(mask, batch, geometry, mask_update):
+        return None, None
+    ops = torch.ops.maskconv_ext
+    where = (geometry.stride, geometry.flat_padding(), geometry.dilation)
+    order = ops.forward_row_order(mask, batch, geometry.kernel, *where, mask_update, threshold, pad_is_valid)
+    if not torch.is_grad_enabled():
+        return order, None
+    with torch.no_grad():
+        # Which outputs are valid, from the operator that says so: a convolution of the mask itself.
+        ones = torch.ones((1, 1, *geometry.kernel), device=mask.device)
+        _, out_mask, s = ops.forward(
+            mask.float(), mask, ones, None, *where, 1, [], "none", mask_update, threshold, 0.0, pad_is_valid, False
+        )
+    valid = s > 0 if mask_update == "fraction" else out_mask != 0
+    return order, ops.grad_input_row_order(valid, mask, batch, geometry.kernel, *where)
+
+
+def _takes_row_orders(mask: Tensor, batch: int, geometry: Geometry, mask_update: str) -> bool:
+    if not has_cuda or mask.device.type != "cuda" or is_transformed() or mask_update == "confidence":
+        return False
+    hard_and_shared = not is_soft(mask) and mask.shape[1] == 1
+    return hard_and_shared and geometry.taps <= CUDA_MAX_TAPS and _is_recent(mask)
+
+
+def _is_recent(tensor: Tensor) -> bool:
+    return torch.cuda.get_device_properties(tensor.device).major >= CUDA_MIN_MAJOR
 
 
 def _op_mask_channels(mask: Tensor | None, parts: tuple[int, ...]) -> list[int]:

@@ -6,6 +6,7 @@ derivatives of any order work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ def _forward_fake(
     fill: float | None,
     pad_is_valid: bool,
     channels_last: bool,
+    row_order: Tensor | None = None,
+    grad_input_row_order: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     size = _output_size(input.shape, weight.shape, stride, padding, dilation)
     window_channels = groups if len(mask_channels) > 1 else 1
@@ -88,6 +91,7 @@ def _grad_input_fake(
     groups: int,
     mask_channels: Ints,
     channels_last: bool,
+    row_order: Tensor | None = None,
 ) -> Tensor:
     return _empty(grad, input_size, grad.dtype, channels_last)
 
@@ -107,12 +111,39 @@ def _grad_weight_fake(
     return grad.new_empty(tuple(weight_size))
 
 
+def _forward_row_order_fake(
+    mask: Tensor,
+    batch: int,
+    kernel_size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    mask_update: str,
+    threshold: float,
+    pad_is_valid: bool,
+) -> Tensor:
+    size = _output_size((batch, 1, *mask.shape[2:]), (1, 1, *kernel_size), stride, padding, dilation)
+    return mask.new_empty((math.prod(size),), dtype=torch.int32)
+
+
+def _grad_input_row_order_fake(
+    valid: Tensor,
+    mask: Tensor,
+    batch: int,
+    kernel_size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+) -> Tensor:
+    return mask.new_empty((batch * math.prod(mask.shape[2:]),), dtype=torch.int32)
+
+
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
-     ctx.channels_last) = inputs  # fmt: skip
+     ctx.channels_last, _, grad_input_row_order) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
     _, out_mask, window_sum = output
-    ctx.save_for_backward(input, mask, weight, out_mask, window_sum)
+    ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order)
     if not (is_soft(mask) and mask.requires_grad):
         ctx.mark_non_differentiable(out_mask, window_sum)
     elif ctx.mask_update != "fraction":
@@ -122,7 +153,7 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _forward_backward(
     ctx: Any, grad_y: Tensor, grad_out_mask: Tensor | None, grad_window_sum: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    input, mask, weight, out_mask, s = ctx.saved_tensors
+    input, mask, weight, out_mask, s, row_order = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
     dtype = input.dtype
     compute = torch.float64 if dtype == torch.float64 else torch.float32
@@ -157,7 +188,7 @@ def _forward_backward(
         )
     if needs_input or needs_mask:
         grad_input = grad_xm = torch.ops.maskconv_ext.grad_input(
-            grad_a, valid, hard, weight, input.shape, *ctx.geometry, ctx.mask_channels, ctx.channels_last
+            grad_a, valid, hard, weight, input.shape, *ctx.geometry, ctx.mask_channels, ctx.channels_last, row_order
         )
     if is_soft(mask) and (needs_input or needs_mask):
         grad_input = grad_xm * m
@@ -179,7 +210,7 @@ def _forward_backward(
         grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
     wanted = (grad_input if needs_input else None, grad_weight, grad_bias if needs_bias else None)
     of_input, of_weight, of_bias = (grad if grad is None else grad.to(dtype) for grad in wanted)
-    return of_input, grad_mask, of_weight, of_bias, *[None] * 11
+    return of_input, grad_mask, of_weight, of_bias, *[None] * 13
 
 
 def _scale_grad_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -244,7 +275,7 @@ def _accumulate(
 
 
 def _grad_input_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, valid, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last = inputs
+    grad, valid, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _ = inputs
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, mask, weight)
 
@@ -260,7 +291,7 @@ def _grad_input_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor | No
         grad_weight = torch.ops.maskconv_ext.grad_weight(
             grad, valid, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels
         )
-    return grad_grad, None, None, grad_weight, *[None] * 7
+    return grad_grad, None, None, grad_weight, *[None] * 8
 
 
 def _grad_weight_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -292,3 +323,5 @@ def register() -> None:
     ):
         library.register_fake(f"maskconv_ext::{name}", fake)
         library.register_autograd(f"maskconv_ext::{name}", backward, setup_context=setup)
+    library.register_fake("maskconv_ext::forward_row_order", _forward_row_order_fake)
+    library.register_fake("maskconv_ext::grad_input_row_order", _grad_input_row_order_fake)

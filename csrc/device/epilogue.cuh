@@ -36,7 +36,7 @@ __device__ __forceinline__ void epilogue(const typename Pass::Params& params, co
 
   for (int32_t row = threadIdx.x / kVectorsPerRow; row < kConfig.block_m;
        row += kConfig.threads() / kVectorsPerRow) {
-    const typename Pass::template Finish<Acc, kConfig> finish(params, tile, smem, row);
+    const typename Pass::template Finish<Acc> finish(smem, row);
     if (finish.position < 0) return;  // as for every row after it
     Vector result;
 #pragma unroll

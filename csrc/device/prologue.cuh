@@ -4,11 +4,15 @@
 // What rows and taps mean is the pass's (kernels/forward.cuh, kernels/grad_input.cuh), a class with
 //   Params              derived from GemmParams
 //   Weights             device/weights.cuh: how tensor cores get at the weights
-//   Rows                made of (params, tile, block_m); at(row) is a Row
-//   Row                 image and at[], the source position under tap 0; `gathers`: has it taps at all
+//   row(params, number) the Row of a position
+//   row_class(problem, row)  rows of different ones have no tap in common
+//   Rows                made of (params, tile, block_m); at(index) is a Row of the tile
+//   Row                 position, < 0 beyond the last row; image and at[], the source position under tap 0;
+//                       `gathers`: has it taps at all
 //   Walk                of (params, row, axis): the source positions of successive taps along one axis
 //   source_sizes(problem), axis_delta(problem, axis, tap)   tap's source position less that of tap 0
 //   Window              what is counted while a row's taps are visited
+//   is_valid            from that: do the row's sums end up in the result
 //   finish_row          leaves a RowResult for the epilogue
 //   Finish, kHasBias    what that makes of the sums of a row
 #pragma once
@@ -26,17 +30,15 @@ __device__ __forceinline__ int64_t tap_delta(const ConvProblem& problem, int32_t
          Pass::axis_delta(problem, 2, w);
 }
 
-// Visits the taps of one row and writes its bitset: a bit is set where the tap leads to a valid source
-// position.
-template <class Pass, class Smem>
+// Visits the taps of one row in ascending order: a tap is live where it leads to a valid source position.
+template <class Pass, class Taps>
 __device__ __forceinline__ void scan_window(const typename Pass::Params& params,
                                             const typename Pass::Row& row, typename Pass::Window& window,
-                                            const Smem& smem, int32_t index) {
+                                            Taps& taps) {
   using Walk = typename Pass::Walk;
   const ConvProblem& problem = params.problem;
   const Axes& sizes = Pass::source_sizes(problem);
   const int64_t image = problem.mask_batch > 1 ? row.image : 0;
-  uint32_t bits = 0;
   int32_t tap = 0;
   Walk along_d(params, row, 0);
   for (int32_t d = 0; d < problem.kernel[0]; ++d, along_d.next()) {
@@ -47,21 +49,42 @@ __device__ __forceinline__ void scan_window(const typename Pass::Params& params,
       const uint8_t* line = params.source_valid + position(sizes, image, {along_d.at, along_h.at, 0});
       Walk along_w(params, row, 2);
 #pragma unroll 4
-      for (int32_t w = 0; w < problem.kernel[2]; ++w, along_w.next()) {
+      for (int32_t w = 0; w < problem.kernel[2]; ++w, ++tap, along_w.next()) {
         const bool in_source = inside_h && along_w.lands() && inside(sizes, 2, along_w.at);
         const bool live =
             in_source && (params.source_valid == nullptr || ptx::load_global(line + along_w.at) != 0);
-        bits |= uint32_t{live} << (tap % kTapsPerWord);
+        taps.add(tap, live);
         window.count(tap, live, in_source);
-        if (++tap % kTapsPerWord == 0) {
-          ptx::store_shared(smem.tap_word(index, tap - 1), bits);
-          bits = 0;
-        }
       }
     }
   }
-  if (tap % kTapsPerWord != 0) ptx::store_shared(smem.tap_word(index, tap - 1), bits);
 }
+
+// The bitset of a row of the tile, in shared memory.
+template <class Smem>
+class TapWords {
+ public:
+  __device__ __forceinline__ TapWords(const Smem& smem, int32_t index, int32_t taps)
+      : smem_(smem), index_(index), last_tap_(taps - 1) {}
+
+  __device__ __forceinline__ void add(int32_t tap, bool live) {
+    bits_ |= uint32_t{live} << (tap % kTapsPerWord);
+    if (tap % kTapsPerWord < kTapsPerWord - 1 && tap < last_tap_) return;
+    ptx::store_shared(smem_.tap_word(index_, tap), bits_);
+    bits_ = 0;
+  }
+
+  __device__ __forceinline__ void clear() const {
+    for (int32_t tap = 0; tap <= last_tap_; tap += kTapsPerWord)
+      ptx::store_shared(smem_.tap_word(index_, tap), 0u);
+  }
+
+ private:
+  const Smem& smem_;
+  const int32_t index_;
+  const int32_t last_tap_;
+  uint32_t bits_ = 0;
+};
 
 template <class Pass, GemmConfig kConfig, class Element>
 __device__ __forceinline__ void scan_rows(const typename Pass::Params& params, const GemmTile& tile,
@@ -71,17 +94,18 @@ __device__ __forceinline__ void scan_rows(const typename Pass::Params& params, c
   for (int32_t index = threadIdx.x; index < kConfig.block_m; index += kConfig.threads()) {
     const typename Pass::Row row = rows.at(index);
     typename Pass::Window window(problem);
+    TapWords taps(smem, index, problem.taps());
+    if (row.gathers) scan_window<Pass>(params, row, window, taps);
+    const bool valid = row.gathers && Pass::is_valid(params, window);
     int64_t base = 0;
-    if (row.gathers) {
-      scan_window<Pass>(params, row, window, smem, index);
+    if (valid) {
       base = position(Pass::source_sizes(problem), row.image, row.at) * params.source_pitch +
              int64_t{tile.group} * params.depth;
     } else {
-      for (int32_t tap = 0; tap < problem.taps(); tap += kTapsPerWord)
-        ptx::store_shared(smem.tap_word(index, tap), 0u);
+      taps.clear();  // no tile visits a tap for a row that its sums do not reach
     }
     ptx::store_shared(smem.row_base + index, base);
-    Pass::template finish_row<Accumulator<Element>>(params, tile, row, window, smem, index);
+    Pass::template finish_row<Accumulator<Element>>(params, tile, row, window, valid, smem, index);
   }
 }
 
@@ -103,7 +127,7 @@ __device__ __forceinline__ void list_live_taps(const GemmParams& params,
       const int32_t plane = tap / problem.kernel[2];
       const int64_t delta = tap_delta<Pass>(problem, plane / problem.kernel[1], plane % problem.kernel[1],
                                             tap % problem.kernel[2]);
-      ptx::store_shared(smem.live_tap + slot, tap);
+      ptx::store_shared(smem.live_tap + slot, static_cast<uint16_t>(tap));
       ptx::store_shared(smem.live_delta + slot, delta * params.source_pitch);
     }
     count += __popc(live);

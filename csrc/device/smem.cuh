@@ -37,7 +37,7 @@ struct GemmSmem {
   unsigned char* row_results;
   int32_t* live_count;
   int64_t* live_delta;
-  int32_t* live_tap;
+  uint16_t* live_tap;
   uint32_t* row_taps;
 
   __device__ __forceinline__ explicit GemmSmem(int32_t taps) {
@@ -48,7 +48,7 @@ struct GemmSmem {
     row_results = smem + at.row_result;
     live_count = reinterpret_cast<int32_t*>(smem + at.live_count);
     live_delta = reinterpret_cast<int64_t*>(smem + at.live_delta);
-    live_tap = reinterpret_cast<int32_t*>(smem + at.live_tap);
+    live_tap = reinterpret_cast<uint16_t*>(smem + at.live_tap);
     row_taps = reinterpret_cast<uint32_t*>(smem + at.row_taps);
   }
 
@@ -58,7 +58,7 @@ struct GemmSmem {
 
   template <class RowResult>
   __device__ __forceinline__ RowResult* row_result(int32_t row) const {
-    static_assert(sizeof(RowResult) <= row_result_bytes(kType));
+    static_assert(sizeof(RowResult) <= kRowResultBytes);
     return reinterpret_cast<RowResult*>(row_results) + row;
   }
 

@@ -15,7 +15,8 @@ namespace maskconv::emulation {
 void bind_forward(pybind11::module_& module);
 void bind_grad_input(pybind11::module_& module);   // after bind_forward, which binds DeviceProperties
 void bind_grad_weight(pybind11::module_& module);  // likewise
-void bind_candidates(pybind11::module_& module);  // likewise
+void bind_candidates(pybind11::module_& module);   // likewise
+void bind_row_order(pybind11::module_& module);    // likewise
 void bind_scale_grad(pybind11::module_& module);
 void bind_ptx_probe(pybind11::module_& module);
 void bind_faulty_kernels(pybind11::module_& module);
@@ -54,6 +55,12 @@ const T* readable(GlobalMemory& memory, const pybind11::object& array, const cha
 template <class T>
 T* writable(GlobalMemory& memory, const pybind11::object& array, const char* name) {
   return static_cast<T*>(detail::registered<T>(memory, array, name, true));
+}
+
+// An array that may be left out of the arrays of a launch.
+template <class T>
+const T* optional_readable(GlobalMemory& memory, const pybind11::dict& arrays, const char* name) {
+  return arrays.contains(name) ? readable<T>(memory, arrays[name], name) : nullptr;
 }
 
 }  // namespace maskconv::emulation

@@ -12,8 +12,8 @@ namespace {
 
 namespace py = pybind11;
 
-// Arrays as the kernels take them, the last three written in place. Without a config name the planner
-// chooses.
+// Arrays as the kernels take them, the last three written in place; row_order may be left out. Without a
+// config name the planner chooses.
 template <class Element>
 py::dict forward(ForwardArguments arguments, const py::dict& arrays, const std::string& config_name,
                  const LaunchOptions& options) {
@@ -30,6 +30,7 @@ py::dict forward(ForwardArguments arguments, const py::dict& arrays, const std::
     arguments.out_mask = writable<uint8_t>(memory, arrays["out_mask"], "out_mask");
   }
   arguments.window_sum = writable<int32_t>(memory, arrays["window_sum"], "window_sum");
+  arguments.row_order = optional_readable<uint32_t>(memory, arrays, "row_order");
 
   const GemmConfig config =
       config_for(config_name, problem, forward_shape(problem), arguments.dtype, operands_aligned(arguments));

@@ -12,7 +12,8 @@ namespace {
 
 namespace py = pybind11;
 
-// Arrays as the kernels take them, the last written in place. Without a config name the planner chooses.
+// Arrays as the kernels take them, the last written in place; row_order may be left out. Without a config
+// name the planner chooses.
 template <class Element>
 py::dict grad_input(GradInputArguments arguments, const py::dict& arrays, const std::string& config_name,
                     const LaunchOptions& options) {
@@ -23,9 +24,11 @@ py::dict grad_input(GradInputArguments arguments, const py::dict& arrays, const 
   arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
   arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
   arguments.grad_input = writable<Element>(memory, arrays["grad_input"], "grad_input");
+  arguments.row_order = optional_readable<uint32_t>(memory, arrays, "row_order");
 
-  const GemmConfig config = config_for(config_name, problem, grad_input_shape(problem), arguments.dtype,
-                                       operands_aligned(arguments));
+  const GemmShape shape = grad_input_shape(problem, arguments.row_order != nullptr);
+  const GemmConfig config =
+      config_for(config_name, problem, shape, arguments.dtype, operands_aligned(arguments));
   const GradInputParams params = make_grad_input_params(arguments, config);
   const Counters counters = launch_gemm<GradInput, Element>(config, params, options, memory);
   py::dict result;

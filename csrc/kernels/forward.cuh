@@ -2,6 +2,7 @@
 // mask, columns are filters.
 #pragma once
 
+#include "device/row_order.cuh"
 #include "device/weights.cuh"
 #include "device/window.cuh"
 #include "device/window_scale.cuh"
@@ -23,24 +24,31 @@ struct Forward {
   }
 
   struct Row : RowIndex {
-    int64_t output = 0;  // position, of all images
+    int64_t position = -1;  // in the output, of all images
     bool gathers = false;
   };
 
+  static __device__ __forceinline__ Row row(const Params& params, int64_t q) {
+    const ConvProblem& problem = params.problem;
+    Row row{RowIndex(problem.output, q), q, true};
+    for (int axis = 0; axis < kAxes; ++axis)
+      row.at[axis] = row.at[axis] * problem.stride[axis] - problem.padding[axis];
+    return row;
+  }
+
+  static __device__ __forceinline__ uint32_t row_class(const ConvProblem&, const Row&) { return 0; }
+
   struct Rows {
-    const ConvProblem& problem;
+    const Params& params;
     const int64_t first;
 
     __device__ __forceinline__ Rows(const Params& params, const GemmTile& tile, int32_t block_m)
-        : problem(params.problem), first(int64_t{tile.row_tile} * block_m) {}
+        : params(params), first(int64_t{tile.row_tile} * block_m) {}
 
     __device__ __forceinline__ Row at(int32_t index) const {
-      const int64_t q = first + index;
-      if (q >= problem.rows()) return {};  // nothing is live, and nothing will be stored
-      Row row{RowIndex(problem.output, q), q, true};
-      for (int axis = 0; axis < kAxes; ++axis)
-        row.at[axis] = row.at[axis] * problem.stride[axis] - problem.padding[axis];
-      return row;
+      const int64_t place = first + index;
+      if (place >= params.problem.rows()) return {};  // nothing is live, and nothing will be stored
+      return row(params, row_at(params, place));
     }
   };
 
@@ -72,23 +80,27 @@ struct Forward {
     }
   };
 
+  // valid(q)
+  static __device__ __forceinline__ bool is_valid(const Params& params, const Window& window) {
+    return params.problem.mask_update == MaskUpdate::kCenter ? window.center
+                                                             : window.sum >= params.minimum_sum;
+  }
+
   template <class Acc>
-  struct alignas(2 * sizeof(Acc)) RowResult {
+  struct alignas(kRowResultBytes) RowResult {
+    RowPlace place;
     Acc scale;
-    int32_t valid;
   };
 
   template <class Acc, class Smem>
   static __device__ __forceinline__ void finish_row(const Params& params, const GemmTile& tile,
-                                                    const Row& row, const Window& window, const Smem& smem,
-                                                    int32_t index) {
-    if (!row.gathers) return;
+                                                    const Row& row, const Window& window, bool valid,
+                                                    const Smem& smem, int32_t index) {
     const ConvProblem& problem = params.problem;
-    const bool valid =
-        problem.mask_update == MaskUpdate::kCenter ? window.center : window.sum >= params.minimum_sum;
     const Acc scale = window_scale<Acc>(problem.normalization, problem.taps(), window.sum);
-    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index), RowResult<Acc>{scale, valid});
-    if (tile.speaks_for_rows) store_window(params, row.output, window.sum, valid);
+    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index),
+                      RowResult<Acc>{RowPlace(row.position, valid), scale});
+    if (tile.speaks_for_rows && row.position >= 0) store_window(params, row.position, window.sum, valid);
   }
 
   // Window sum and output mask of a row. Of a shared mask, the rows of the first image speak for all.
@@ -106,25 +118,23 @@ struct Forward {
   }
 
   // How the sums of one row become results.
-  template <class Acc, GemmConfig kConfig>
+  template <class Acc>
   struct Finish {
-    int64_t position;  // in the output; < 0: the row is beyond the last
-    RowResult<Acc> row;
+    int64_t position;  // in the output; < 0: there is no such row
+    bool valid;
+    Acc scale;
 
     template <class Smem>
-    __device__ __forceinline__ Finish(const Params& params, const GemmTile& tile, const Smem& smem,
-                                      int32_t index)
-        : position(int64_t{tile.row_tile} * kConfig.block_m + index) {
-      if (position >= params.problem.rows()) {
-        position = -1;
-        return;
-      }
-      row = ptx::load_shared(smem.template row_result<RowResult<Acc>>(index));
+    __device__ __forceinline__ Finish(const Smem& smem, int32_t index) {
+      const auto row = ptx::load_shared(smem.template row_result<RowResult<Acc>>(index));
+      position = row.place.position();
+      valid = row.place.valid();
+      scale = row.scale;
     }
 
     __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
       const Acc filled = params.problem.fill_with_bias ? bias : static_cast<Acc>(params.problem.fill);
-      return row.valid ? row.scale * sum + bias : filled;
+      return valid ? scale * sum + bias : filled;
     }
   };
 };

@@ -1,8 +1,9 @@
 // The gradient of the accumulator for the input, as the implicit GEMM sees it: rows are input positions,
-// those of one stride class in a tile; the source is the output's gradient where it is valid; columns are
-// channels.
+// in raster order those of one stride class in a tile; the source is the output's gradient where it is valid;
+// columns are channels.
 #pragma once
 
+#include "device/row_order.cuh"
 #include "device/weights.cuh"
 #include "device/window.cuh"
 #include "plan/grad_input_params.h"
@@ -26,42 +27,58 @@ struct GradInput {
 
   struct Row : RowIndex {
     int32_t rest[kAxes] = {};
-    int64_t input = -1;  // position, of all images; < 0: the row is beyond the last of its class
+    int64_t position = -1;  // in the input, of all images
     bool gathers = false;
   };
+
+  static __device__ __forceinline__ Row row(const Params& params, const RowIndex& p) {
+    const ConvProblem& problem = params.problem;
+    Row row{p};
+    for (int axis = 0; axis < kAxes; ++axis) {
+      row.at[axis] = (p.at[axis] + problem.padding[axis]) / problem.stride[axis];
+      row.rest[axis] = (p.at[axis] + problem.padding[axis]) % problem.stride[axis];
+    }
+    row.position = position(problem.input, p.image, p.at);
+    const int64_t in_mask = position(problem.input, problem.mask_batch > 1 ? p.image : 0, p.at);
+    row.gathers = params.mask == nullptr || ptx::load_global(params.mask + in_mask) != 0;
+    return row;
+  }
+  static __device__ __forceinline__ Row row(const Params& params, int64_t position) {
+    return row(params, RowIndex(params.problem.input, position));
+  }
+
+  static __device__ __forceinline__ uint32_t row_class(const ConvProblem& problem, const Row& row) {
+    return (uint32_t(row.rest[0]) * problem.stride[1] + row.rest[1]) * problem.stride[2] + row.rest[2];
+  }
 
   // Classes run faster than the positions within one: blocks that share a part of the source run together.
   struct Rows {
     const Params& params;
-    int64_t first;  // row within the class
+    int64_t first;  // row within the class ...
+    int64_t rows;   // ... which has so many
     int32_t class_first[kAxes];
     int32_t extent[kAxes];
 
     __device__ __forceinline__ Rows(const Params& params, const GemmTile& tile, int32_t block_m)
-        : params(params), first(int64_t{tile.row_tile / params.classes} * block_m) {
+        : params(params),
+          first(int64_t{tile.row_tile / params.classes} * block_m),
+          rows(params.problem.batch) {
       int32_t index = static_cast<int32_t>(tile.row_tile % params.classes);
       for (int axis = kAxes - 1; axis >= 0; --axis) {
         class_first[axis] = index % params.class_count[axis];
         index /= params.class_count[axis];
-        extent[axis] = class_extent(params.problem, axis, class_first[axis]);
+        extent[axis] = class_extent(params.problem.input[axis], params.class_stride[axis], class_first[axis]);
+        rows *= extent[axis];
       }
     }
 
     __device__ __forceinline__ Row at(int32_t index) const {
-      const ConvProblem& problem = params.problem;
-      Row row{RowIndex(extent, first + index)};
-      if (row.image >= problem.batch) return {};
-      int32_t p[kAxes];
-      for (int axis = 0; axis < kAxes; ++axis) {
-        const int32_t stride = problem.stride[axis];
-        p[axis] = class_first[axis] + row.at[axis] * stride;
-        row.at[axis] = (p[axis] + problem.padding[axis]) / stride;
-        row.rest[axis] = (p[axis] + problem.padding[axis]) % stride;
-      }
-      row.input = position(problem.input, row.image, p);
-      const int64_t in_mask = position(problem.input, problem.mask_batch > 1 ? row.image : 0, p);
-      row.gathers = params.mask == nullptr || ptx::load_global(params.mask + in_mask) != 0;
-      return row;
+      const int64_t place = first + index;
+      if (place >= rows) return {};
+      RowIndex p(extent, row_at(params, place));
+      for (int axis = 0; axis < kAxes; ++axis)
+        p.at[axis] = class_first[axis] + p.at[axis] * params.class_stride[axis];
+      return row(params, p);
     }
   };
 
@@ -95,27 +112,26 @@ struct GradInput {
     __device__ __forceinline__ void count(int32_t, bool, bool) {}
   };
 
-  // Twice the row's position, plus 1 where the mask is valid; negative without a position.
-  template <class Acc>
-  using RowResult = int64_t;
+  static __device__ __forceinline__ bool is_valid(const Params&, const Window&) { return true; }
 
   template <class Acc, class Smem>
   static __device__ __forceinline__ void finish_row(const Params&, const GemmTile&, const Row& row,
-                                                    const Window&, const Smem& smem, int32_t index) {
-    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index), 2 * row.input + row.gathers);
+                                                    const Window&, bool valid, const Smem& smem,
+                                                    int32_t index) {
+    ptx::store_shared(smem.template row_result<RowPlace>(index), RowPlace(row.position, valid));
   }
 
   // How the sums of one row become results.
-  template <class Acc, GemmConfig kConfig>
+  template <class Acc>
   struct Finish {
-    int64_t position;  // in the input; < 0: the row is beyond the last of its class
+    int64_t position;  // in the input; < 0: there is no such row
     bool valid;
 
     template <class Smem>
-    __device__ __forceinline__ Finish(const Params&, const GemmTile&, const Smem& smem, int32_t index) {
-      const int64_t row = ptx::load_shared(smem.template row_result<RowResult<Acc>>(index));
-      position = row >> 1;
-      valid = row & 1;
+    __device__ __forceinline__ Finish(const Smem& smem, int32_t index) {
+      const RowPlace place = ptx::load_shared(smem.template row_result<RowPlace>(index));
+      position = place.position();
+      valid = place.valid();
     }
 
     // Chosen, not multiplied: an infinite weight times the zeros of a hole would be no number.

@@ -14,8 +14,9 @@ void launch_grad_input(const GradInputArguments& arguments, void* cuda_stream) {
   const std::string why_not = why_not_grad_input(problem, arguments.dtype, MaskTraits{}, device);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA grad_input cannot run: " + why_not);
 
+  const GemmShape shape = grad_input_shape(problem, arguments.row_order != nullptr);
   const GemmConfig config =
-      choose_config(problem, grad_input_shape(problem), arguments.dtype, operands_aligned(arguments), device);
+      choose_config(problem, shape, arguments.dtype, operands_aligned(arguments), device);
   const auto params = make_grad_input_params(arguments, config);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);
   const auto launch = [&] {

@@ -42,4 +42,9 @@ struct Mask {
 Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts,
                ConvProblem& problem);
 
+// Of the CPU engine, which has no tiles of rows.
+inline void check_no_row_order(const std::optional<Tensor>& row_order) {
+  STD_TORCH_CHECK(!row_order, "maskconv_ext: row_order: got a tensor, needs None on the CPU");
+}
+
 }  // namespace maskconv::ops

@@ -66,12 +66,13 @@ bool takes_dense_route(const ConvProblem& problem, DType dtype, const std::vecto
   return !(forced && std::string_view(forced) == "rows") && cpu::prefers_dense(problem, dtype, valid);
 }
 
-std::tuple<Tensor, Tensor, Tensor> forward_cpu(Tensor input, std::optional<Tensor> mask, Tensor weight,
-                                               std::optional<Tensor> bias, Sizes stride, Sizes padding,
-                                               Sizes dilation, int64_t groups, Sizes mask_channels,
-                                               std::string normalization, std::string mask_update,
-                                               double threshold, std::optional<double> fill,
-                                               bool pad_is_valid, bool channels_last) {
+std::tuple<Tensor, Tensor, Tensor> forward_cpu(
+    Tensor input, std::optional<Tensor> mask, Tensor weight, std::optional<Tensor> bias, Sizes stride,
+    Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, std::string normalization,
+    std::string mask_update, double threshold, std::optional<double> fill, bool pad_is_valid,
+    bool channels_last, std::optional<Tensor> row_order, std::optional<Tensor> grad_input_row_order) {
+  check_no_row_order(row_order);
+  check_no_row_order(grad_input_row_order);
   const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
   const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
                          threshold, fill, pad_is_valid);

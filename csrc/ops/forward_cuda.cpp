@@ -1,9 +1,11 @@
-// maskconv_ext::forward on CUDA: one launch. Other layouts than channels_last cost a copy on either side.
+// maskconv_ext::forward on CUDA: one launch, and those that sort the rows where no order is given and sorting
+// is expected to pay. Other layouts than channels_last cost a copy on either side.
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/forward.h"
 #include "ops/cuda_stream.h"
 #include "ops/forward_call.h"
+#include "ops/row_order.h"
 
 namespace maskconv::ops {
 
@@ -14,7 +16,8 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                                                 Sizes dilation, int64_t groups, Sizes mask_channels,
                                                 std::string normalization, std::string mask_update,
                                                 double threshold, std::optional<double> fill,
-                                                bool pad_is_valid, bool channels_last) {
+                                                bool pad_is_valid, bool channels_last,
+                                                std::optional<Tensor> row_order, std::optional<Tensor>) {
   const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
   ForwardCall call(input, mask, weight, bias,
                    {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups}, mask_channels,
@@ -36,6 +39,8 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
   arguments.out_mask = call.out_mask.data_ptr();
   arguments.window_sum = static_cast<int32_t*>(call.window_sum.data_ptr());
 
+  const std::optional<Tensor> order = choose_row_order(arguments, row_order, input);
+  arguments.row_order = row_order_data(order);
   launch_forward(arguments, current_stream(input));
   return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
           call.public_window(call.window_sum)};

@@ -1,9 +1,11 @@
-// maskconv_ext::grad_input on CUDA: one launch. Other layouts than channels_last cost a copy on either side.
+// maskconv_ext::grad_input on CUDA: one launch, and those that sort the rows (ops/forward_cuda.cpp). Other
+// layouts than channels_last cost a copy on either side.
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/grad_input.h"
 #include "ops/cuda_stream.h"
 #include "ops/gradient_call.h"
+#include "ops/row_order.h"
 
 namespace maskconv::ops {
 
@@ -11,7 +13,7 @@ namespace {
 
 Tensor grad_input_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> mask, Tensor weight,
                        Sizes input_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                       Sizes mask_channels, bool channels_last) {
+                       Sizes mask_channels, bool channels_last, std::optional<Tensor> row_order) {
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
   const GradInputCall call(grad, valid, mask, weight,
                            {input_size, sizes_of(weight), stride, padding, dilation, groups}, mask_channels);
@@ -26,6 +28,8 @@ Tensor grad_input_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<T
     arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
     arguments.weight = call.weight.data_ptr();
     arguments.grad_input = call.grad_input.data_ptr();
+    const std::optional<Tensor> order = choose_row_order(arguments, row_order, grad);
+    arguments.row_order = row_order_data(order);
     launch_grad_input(arguments, current_stream(grad));
   }
   return call.result(channels_last);

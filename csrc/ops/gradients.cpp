@@ -8,7 +8,8 @@ namespace {
 
 Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> mask, Tensor weight,
                       Sizes input_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                      Sizes mask_channels, bool channels_last) {
+                      Sizes mask_channels, bool channels_last, std::optional<Tensor> row_order) {
+  check_no_row_order(row_order);
   const GradInputCall call(grad, valid, mask, weight,
                            {input_size, sizes_of(weight), stride, padding, dilation, groups}, mask_channels);
   if (call.gradient) {

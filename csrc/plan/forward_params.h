@@ -18,6 +18,7 @@ struct ForwardArguments {
   void* output = nullptr;         // (N, oD, oH, oW, K)
   void* out_mask = nullptr;       // (window_batch, oD, oH, oW): uint8, or float32 for MaskUpdate::kFraction
   int32_t* window_sum = nullptr;  // (window_batch, oD, oH, oW)
+  const uint32_t* row_order = nullptr;  // (N * oD * oH * oW), or null
 };
 
 // Rows are output positions, the source is the input.

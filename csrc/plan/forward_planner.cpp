@@ -45,6 +45,7 @@ ForwardParams make_forward_params(const ForwardArguments& arguments, const GemmC
   params.weight = arguments.weight;
   params.result = arguments.output;
   set_shape(params, forward_shape(arguments.problem), config, arguments.dtype);
+  params.row_order = arguments.row_order;
   params.bias = arguments.bias;
   params.out_mask = arguments.out_mask;
   params.window_sum = arguments.window_sum;

@@ -18,6 +18,8 @@ struct GemmParams {
   const uint8_t* source_valid = nullptr;  // (mask_batch, *source axes): read only where non-zero; null = all
   const void* weight = nullptr;           // (K, kD, kH, kW, C / groups)
   void* result = nullptr;                 // (N, *result axes, result_pitch)
+  // (rows): a permutation of the result's positions, which tiles of rows are cut from; null = as they lie.
+  const uint32_t* row_order = nullptr;
 
   int32_t depth = 0;         // reduction steps of one tap: channels of the source in a group ...
   int32_t source_pitch = 0;  // ... and in all groups
@@ -54,12 +56,12 @@ struct GemmLayout {
   int32_t row_result = 0;  // RowResult of the pass [block_m]: what the epilogue has to know of a row
   int32_t live_count = 0;  // int32: taps some row of the tile needs
   int32_t live_delta = 0;  // int64 [taps]: what such a tap adds to row_base
-  int32_t live_tap = 0;    // int32 [taps]: its index
+  int32_t live_tap = 0;    // uint16 [taps]: its index
   int32_t row_taps = 0;    // uint32 [words][block_m]: the tap bitset of each row
   int32_t total = 0;
 };
 
-constexpr int32_t row_result_bytes(DType dtype) { return 2 * accumulator_bytes(dtype); }  // of any pass
+constexpr int32_t kRowResultBytes = 16;  // of any pass and type
 
 // Operand rows carry no padding in the mma kernel (they are swizzled). In the SIMT kernel, and for
 // accumulators waiting for the epilogue, 16 or 32 bytes of padding a row spread the lanes of a warp over all
@@ -85,10 +87,10 @@ constexpr GemmLayout gemm_layout(const GemmConfig& config, DType dtype, int32_t 
   at.stages = 0;
   at.row_base = stages > tile ? stages : tile;
   at.row_result = at.row_base + config.block_m * 8;
-  at.live_count = at.row_result + config.block_m * row_result_bytes(dtype);
+  at.live_count = at.row_result + config.block_m * kRowResultBytes;
   at.live_delta = at.live_count + kVectorBytes;  // one number; the rest keeps what follows aligned
   at.live_tap = at.live_delta + taps * 8;
-  at.row_taps = at.live_tap + taps * 4;
+  at.row_taps = at.live_tap + (taps + 1) / 2 * 4;  // rounded up to whole words
   at.total = at.row_taps + tap_words(taps) * config.block_m * 4;
   return at;
 }

@@ -1,13 +1,21 @@
 #include "plan/grad_input_planner.h"
 
 namespace maskconv {
+namespace {
 
-GemmShape grad_input_shape(const ConvProblem& problem) {
+int32_t class_stride(const ConvProblem& problem, int axis, bool has_row_order) {
+  return has_row_order ? 1 : problem.stride[axis];
+}
+
+}  // namespace
+
+GemmShape grad_input_shape(const ConvProblem& problem, bool has_row_order) {
   GemmShape shape;
   shape.rows = problem.batch;
   for (int axis = 0; axis < kAxes; ++axis) {
-    shape.rows *= class_extent(problem, axis, 0);  // the first class is the largest
-    shape.row_classes *= class_count(problem, axis);
+    const int32_t size = problem.input[axis], stride = class_stride(problem, axis, has_row_order);
+    shape.rows *= class_extent(size, stride, 0);  // the first class is the largest
+    shape.row_classes *= class_count(size, stride);
   }
   shape.columns = problem.channels_per_group();
   shape.depth = problem.filters_per_group();
@@ -27,7 +35,8 @@ bool operands_aligned(const GradInputArguments& arguments) {
 }
 
 GradInputParams make_grad_input_params(const GradInputArguments& arguments, const GemmConfig& config) {
-  const GemmShape shape = grad_input_shape(arguments.problem);
+  const bool has_row_order = arguments.row_order != nullptr;
+  const GemmShape shape = grad_input_shape(arguments.problem, has_row_order);
   GradInputParams params;
   params.problem = arguments.problem;
   params.source = arguments.grad;
@@ -36,7 +45,11 @@ GradInputParams make_grad_input_params(const GradInputArguments& arguments, cons
   params.result = arguments.grad_input;
   set_shape(params, shape, config, arguments.dtype);
   params.mask = arguments.mask;
-  for (int axis = 0; axis < kAxes; ++axis) params.class_count[axis] = class_count(params.problem, axis);
+  params.row_order = arguments.row_order;
+  for (int axis = 0; axis < kAxes; ++axis) {
+    params.class_stride[axis] = class_stride(params.problem, axis, has_row_order);
+    params.class_count[axis] = class_count(params.problem.input[axis], params.class_stride[axis]);
+  }
   params.classes = static_cast<uint32_t>(shape.row_classes);
   return params;
 }

@@ -8,7 +8,7 @@
 
 namespace maskconv {
 
-GemmShape grad_input_shape(const ConvProblem& problem);
+GemmShape grad_input_shape(const ConvProblem& problem, bool has_row_order = false);
 
 // Empty if the CUDA grad_input takes the problem, else why not, as the end of a sentence.
 std::string why_not_grad_input(const ConvProblem& problem, DType dtype, const MaskTraits& mask,

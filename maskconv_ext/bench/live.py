@@ -11,6 +11,7 @@ from .suite import Layer
 
 BLOCK_M = 128  # rows of a tile, unless told otherwise
 WORD = 64
+KEY_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Live:
     """(tile × tap) pairs with something to add, over those of the dense layer."""
 
     raster: float  # rows as they lie
-    sorted: float  # live rows only, in the order of their tap bitsets
+    sorted: float  # in the order that a MaskPlan holds
     outputs: float  # outputs that are valid
 
 
@@ -28,14 +29,24 @@ def live_fraction(mask: NDArray[np.bool_], layer: Layer, mask_update: str | floa
     tiles = -(-len(bits) // block_m)
     dense = max(tiles * layer.taps, 1)
     bits[~valid] = 0
-    live = bits[valid]
-    # Word 0 holds the first taps; the last key of lexsort is the first one compared.
-    order = np.lexsort(live.T)
+    order = np.argsort(~row_keys(bits, layer.taps), kind="stable")
     return Live(
         _visited(bits, block_m) / dense,
-        _visited(live[order], block_m) / dense,
+        _visited(bits[order], block_m) / dense,
         float(valid.mean()) if len(valid) else 0.0,
     )
+
+
+def row_keys(bits: NDArray[np.uint64], taps: int) -> NDArray[np.uint32]:
+    """What rows are sorted by, descending: their taps, or so many neighbouring ones to a bit that 32 bits hold them."""
+    taps_per_bit = 1
+    while -(-taps // taps_per_bit) > KEY_BITS:
+        taps_per_bit *= 2
+    keys = np.zeros(len(bits), np.uint32)
+    for tap in range(taps):
+        live = bits[:, tap // WORD] >> np.uint64(tap % WORD) & np.uint64(1)
+        keys |= live.astype(np.uint32) << np.uint32(tap // taps_per_bit)
+    return keys
 
 
 def tap_bitsets(

@@ -217,7 +217,14 @@ class Run:
     counters: dict[str, int]
 
 
-def run(emulation: Any, case: Case, data: Data, seed: int = 0, preempt: bool = False) -> Run:
+def run(
+    emulation: Any,
+    case: Case,
+    data: Data,
+    seed: int = 0,
+    preempt: bool = False,
+    row_order: np.ndarray | None = None,
+) -> Run:
     rows = case.output_size
     images = max(case.images_of_mask, 1)
     soft = case.mask_update == "fraction"
@@ -229,6 +236,7 @@ def run(emulation: Any, case: Case, data: Data, seed: int = 0, preempt: bool = F
         "output": poisoned((case.batch, *rows, case.filters), NUMPY_TYPES[case.dtype], case.offset),
         "out_mask": poisoned((images, *rows), np.float32 if soft else np.uint8),
         "window_sum": poisoned((images, *rows), np.int32),
+        "row_order": None if row_order is None else guarded(row_order),
     }
     done = emulation.forward(case.problem(), case.dtype, arrays, config=case.config, seed=seed, preempt=preempt)
     return Run(arrays["output"], arrays["out_mask"], arrays["window_sum"], done["config"], done["counters"])

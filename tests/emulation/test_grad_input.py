@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from forward_case import Case, decode, encode, line
-from grad_input_case import Data, answer, check, expected_mma, make_data, run
+from grad_input_case import GEOMETRIES, Data, answer, check, expected_mma, make_data, run
 
 from maskconv_ext import _emulation
 
@@ -67,41 +67,6 @@ def test_filter_tails_of_mma(config, filters):
 def test_filter_tails_of_simt(dtype, filters):
     config = SIMT.get(dtype, SIMT["float32"])
     check(_emulation, replace(line(replace(BASE, dtype=dtype, config=config), 20), filters=filters))
-
-
-GEOMETRIES = {
-    "1d": {"size": (1, 1, 30), "kernel": (1, 1, 5), "padding": ((0, 0), (0, 0), (2, 2))},
-    "3d": {"size": (5, 6, 7), "kernel": (3, 3, 3), "padding": ((1, 1), (1, 1), (1, 1))},
-    "asymmetric": {"size": (5, 6, 7), "kernel": (2, 3, 4), "padding": ((1, 0), (0, 2), (3, 1))},
-    "strides": {"size": (1, 13, 12), "stride": (1, 2, 3)},
-    "stride_3": {"size": (1, 1, 40), "stride": (1, 1, 3), "kernel": (1, 1, 4), "padding": ((0, 0), (0, 0), (2, 0))},
-    "3d_strides": {
-        "size": (7, 9, 11), "kernel": (3, 3, 3), "stride": (2, 1, 2), "padding": ((1, 1), (0, 1), (1, 0)),
-    },
-    "kernel_below_stride": {"size": (1, 11, 13), "kernel": (1, 2, 1), "stride": (1, 3, 3), "padding": ((0, 0),) * 3},
-    "patches": {"size": (1, 9, 12), "stride": (1, 3, 3), "padding": ((0, 0),) * 3},
-    "stride_beyond_size": {"size": (1, 3, 5), "kernel": (1, 2, 3), "stride": (1, 7, 9)},
-    "dilation": {"size": (1, 13, 14), "dilation": (1, 2, 3), "padding": ((0, 0), (2, 2), (3, 3))},
-    "dilation_equals_stride": {
-        "size": (1, 9, 8), "dilation": (1, 2, 2), "stride": (1, 2, 2), "padding": ((0, 0), (3, 0), (0, 4)),
-    },
-    "dilation_shares_a_factor": {
-        "size": (1, 17, 19), "dilation": (1, 2, 6), "stride": (1, 4, 4), "padding": ((0, 0), (3, 1), (5, 6)),
-    },
-    "dilation_below_stride": {
-        "size": (1, 14, 16), "dilation": (1, 2, 3), "stride": (1, 3, 2), "padding": ((0, 0), (1, 2), (3, 3)),
-    },
-    "windows_outside": {"size": (1, 2, 2), "padding": ((0, 0), (4, 4), (4, 4))},
-    "cropped": {"size": (1, 10, 11), "kernel": (1, 2, 3), "stride": (1, 3, 3), "padding": ((0, 0), (0, 0), (1, 0))},
-    "pointwise": {"size": (1, 9, 8), "kernel": (1, 1, 1), "padding": ((0, 0),) * 3},
-    "pointwise_strided": {
-        "size": (1, 9, 8), "kernel": (1, 1, 1), "stride": (1, 2, 2), "padding": ((0, 0), (1, 0), (0, 1)),
-    },
-    "121_taps": {"size": (1, 12, 12), "kernel": (1, 11, 11), "padding": ((0, 0), (5, 5), (5, 5))},
-    "343_taps": {"size": (5, 5, 6), "kernel": (7, 7, 7), "padding": ((3, 3), (3, 3), (3, 3)), "stride": (2, 1, 2)},
-    "32_taps": {"size": (1, 1, 40), "kernel": (1, 1, 32), "padding": ((0, 0), (0, 0), (16, 15))},
-    "33_taps": {"size": (1, 1, 40), "kernel": (1, 1, 33), "padding": ((0, 0), (0, 0), (16, 16)), "stride": (1, 1, 2)},
-}  # fmt: skip
 
 
 @BODIES
