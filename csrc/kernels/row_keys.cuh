@@ -9,7 +9,7 @@
 namespace maskconv {
 
 template <class Pass>
-__global__ void __launch_bounds__(kRowKeyThreads)
+__global__ void __launch_bounds__(kRowKeyThreads, kRowKeyBlocks)
     row_keys(const __grid_constant__ RowKeyParams<typename Pass::Params> params) {
   const int64_t index = int64_t{blockIdx.x} * kRowKeyThreads + threadIdx.x;
   if (index >= params.rows) return;

@@ -17,6 +17,7 @@ struct RowKeyFormat {
 };
 
 constexpr int32_t kRowKeyThreads = 256;
+constexpr int32_t kRowKeyBlocks = 4;  // on a multiprocessor; ptxas would make room for more, and spill
 
 // What a launch of row_keys is given; PassParams are those of the pass whose rows are sorted.
 template <class PassParams>

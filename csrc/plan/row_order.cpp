@@ -1,5 +1,6 @@
 #include "plan/row_order.h"
 
+#include "plan/cost.h"
 #include "plan/forward_planner.h"
 #include "plan/grad_input_planner.h"
 
@@ -9,35 +10,22 @@ namespace {
 constexpr int32_t kKeyBits = 32;
 constexpr int32_t kMaxClassBits = 16;  // of strides larger than any kernel some classes share a number
 
-// What sorting costs, in microseconds. A launch by itself takes the device about 5 from end to end when it
-// has little to do, as these have. Radix sort moves key and row number in and out for each 8 bits of the key
-// (16 bytes a row), having read the keys once (4) that were written with the numbers (8), at what streaming
-// kernels reach on a large GPU.
-constexpr double kLaunchMicroseconds = 5;
-constexpr int32_t kFixedLaunches = 3;  // keys, histogram, its running sums
-constexpr int32_t kBitsPerPass = 8;
-constexpr double kBytesPerPass = 16;
-constexpr double kFixedBytes = 12;
-constexpr double kBytesPerMicrosecond = 3e6;
+constexpr double kLargestShare = 0.05;  // of the layer's time
 
-// What the dense layer costs: 60 % of the peak of an H100, which makes the layer rather too short than too
-// long, and so the order too dear.
-constexpr double kTensorFlopsPerMicrosecond = 0.6 * 790e6;
-constexpr double kSingleFlopsPerMicrosecond = 0.6 * 67e6;
-constexpr double kDoubleFlopsPerMicrosecond = 0.6 * 33e6;
-constexpr double kLargestShare = 0.05;
+// Bytes a row that the launches of the sort move: keys and numbers are written, a histogram reads the keys,
+// and for each digit of the key CUB's radix sort moves key and number in and out. Its sum over the histogram
+// moves next to nothing.
+constexpr double kBytesOfKeys = 8;
+constexpr double kBytesOfHistogram = 4;
+constexpr double kBytesOfPass = 16;
+constexpr int32_t kBitsOfDigit = 8;
 
-double sort_microseconds(int64_t rows, const RowKeyFormat& format) {
-  const int32_t passes = (format.bits + kBitsPerPass - 1) / kBitsPerPass;
-  const double bytes = static_cast<double>(rows) * (kFixedBytes + kBytesPerPass * passes);
-  return kLaunchMicroseconds * (kFixedLaunches + passes) + bytes / kBytesPerMicrosecond;
-}
-
-double dense_microseconds(const ConvProblem& problem, DType dtype, GemmKernel kernel) {
-  const double flops = 2.0 * static_cast<double>(problem.rows()) * problem.filters *
-                       problem.channels_per_group() * problem.taps();
-  if (kernel == GemmKernel::kMma) return flops / kTensorFlopsPerMicrosecond;
-  return flops / (dtype == DType::kFloat64 ? kDoubleFlopsPerMicrosecond : kSingleFlopsPerMicrosecond);
+double sort_microseconds(int64_t rows, const RowKeyFormat& format, const DeviceProperties& device) {
+  const auto launch = [&](double bytes) {
+    return memory_cost(bytes * static_cast<double>(rows), device).microseconds();
+  };
+  const int32_t passes = (format.bits + kBitsOfDigit - 1) / kBitsOfDigit;
+  return launch(kBytesOfKeys) + launch(kBytesOfHistogram) + launch(0) + passes * launch(kBytesOfPass);
 }
 
 // What differs between the passes.
@@ -49,8 +37,9 @@ RowKeyFormat format_of(const GradInputArguments& arguments) {
   return row_key_format(arguments.problem.taps(), int64_t{stride[0]} * stride[1] * stride[2]);
 }
 
+// In raster order, with which the order is compared.
 GemmShape shape_of(const ForwardArguments& arguments) { return forward_shape(arguments.problem); }
-GemmShape shape_of(const GradInputArguments& arguments) { return grad_input_shape(arguments.problem, true); }
+GemmShape shape_of(const GradInputArguments& arguments) { return grad_input_shape(arguments.problem); }
 
 template <class Params, class Arguments>
 RowKeyParams<Params> make_params(const Params& of_pass, const Arguments& arguments, uint32_t* keys,
@@ -63,10 +52,11 @@ bool expects_to_pay(const Arguments& arguments, const DeviceProperties& device) 
   const ConvProblem& problem = arguments.problem;
   const int64_t rows = row_count(arguments);
   if (problem.mask_batch == 0 || problem.taps() == 1 || !why_not_row_order(rows).empty()) return false;
+  const GemmShape shape = shape_of(arguments);
   const GemmConfig config =
-      choose_config(problem, shape_of(arguments), arguments.dtype, operands_aligned(arguments), device);
-  return sort_microseconds(rows, format_of(arguments)) <=
-         kLargestShare * dense_microseconds(problem, arguments.dtype, config.kernel);
+      choose_config(problem, shape, arguments.dtype, operands_aligned(arguments), device);
+  return sort_microseconds(rows, format_of(arguments), device) <=
+         kLargestShare * gemm_cost(config, problem, shape, arguments.dtype, device).microseconds();
 }
 
 }  // namespace
