@@ -451,7 +451,7 @@ def test_live_fractions_of_scattered_points() -> None:
 
 def test_longer_windows_are_sorted_by_which_parts_of_them_are_empty() -> None:
     """121 taps under a few points: hardly two rows have the same taps, and yet sorting spares much of the work."""
-    layer = suite.Layer("sic", 1, 1, 16, (128, 608), (11, 11))
+    layer = suite.Layer("sic", 1, 1, 16, suite.KITTI, (11, 11))
     mask = make_mask(parse_mask("lidar"), layer.batch, 1, layer.size, seed=0)
     live = live_fraction(mask, layer, "any")
-    assert live.sorted <= 0.62 < 0.9 < live.raster
+    assert live.sorted <= 0.58 < 0.9 < live.raster

@@ -8,6 +8,7 @@ from configurations import FUNCTIONS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import maskconv_ext
+from maskconv_ext import MaskPlan
 
 X, M, W, B = torch.zeros(2, 4, 6, 5), torch.ones(2, 1, 6, 5, dtype=torch.bool), torch.zeros(6, 4, 3, 3), torch.zeros(6)
 NORMALIZATIONS = "'ratio', 'mean', 'weight', 'sqrt', 'none'"
@@ -117,6 +118,23 @@ ROWS = [
     (dict(fill=None), ValueError, "fill: got None, needs a number or 'bias'"),
     (dict(fill=False), ValueError, "fill: got False, needs a number or 'bias'"),
     (dict(pad_is_valid=1), TypeError, "pad_is_valid: got 1, needs True or False"),
+    # plan
+    (dict(plan=M), TypeError, "plan: got Tensor, needs a MaskPlan or None"),
+    (dict(plan=MaskPlan(M, 2)), ValueError, "plan: got one for kernel_size (2, 2), needs (3, 3), as of the call"),
+    (dict(plan=MaskPlan(M, 3), stride=2), ValueError,
+     "plan: got one for stride (1, 1), needs (2, 2), as of the call"),
+    (dict(plan=MaskPlan(M, 3), padding=(1, 2)), ValueError,
+     "plan: got one for padding ((0, 0), (0, 0)), needs ((1, 1), (2, 2)), as of the call"),
+    (dict(plan=MaskPlan(M, 3), dilation=(2, 1)), ValueError,
+     "plan: got one for dilation (1, 1), needs (2, 1), as of the call"),
+    (dict(plan=MaskPlan(M, 3, padding=1), padding=1, padding_mode="circular"), ValueError,
+     "plan: got one for padding_mode ('zeros', 'zeros'), needs ('circular', 'circular'), as of the call"),
+    (dict(plan=MaskPlan(M[:1], 3)), ValueError,
+     "plan: got one for a batch of 1 and size (6, 5), needs 2 and (6, 5), as of input"),
+    (dict(plan=MaskPlan(M.movedim(2, 3), 3)), ValueError,
+     "plan: got one for a batch of 2 and size (5, 6), needs 2 and (6, 5), as of input"),
+    (dict(plan=MaskPlan(M.to("meta"), 3)), ValueError,
+     "plan: got one on device meta, needs cpu, the device of input"),
 ]  # fmt: skip
 
 
@@ -151,6 +169,41 @@ def test_wrong_call(changes, error, message):
     versions = {value._version for value in arguments.values() if isinstance(value, torch.Tensor)}
     assert versions <= {0}, "an argument was written to"
     assert torch.equal(rng_state, torch.get_rng_state())
+
+
+# Changes to MaskPlan(M, 3).
+PLAN_ROWS = [
+    (dict(mask=None), TypeError, "mask: got NoneType, needs a Tensor"),
+    (dict(mask=M[0, 0]), ValueError, "mask: got shape (6, 5), needs 3, 4 or 5 dimensions (N or 1, M, *S)"),
+    (dict(mask=M.int()), TypeError, f"mask: got torch.int32, {MASK_DTYPES}"),
+    (dict(mask=M[..., :0], padding=2), ValueError, "mask: got size 0 on axis 1, needs at least 1"),
+    (dict(kernel_size=0), ValueError, "kernel_size: got 0, needs an int >= 1 or a sequence of 2 of them"),
+    (dict(kernel_size=(3, 3, 3)), ValueError,
+     "kernel_size: got (3, 3, 3), needs an int >= 1 or a sequence of 2 of them"),
+    (dict(kernel_size=7), ValueError,
+     "kernel_size: got a window of 7 (kernel 7, dilation 1) on axis 0, needs at most the padded input size 6 + 0 + 0"),
+    (dict(stride=0), ValueError, "stride: got 0, needs an int >= 1 or a sequence of 2 of them"),
+    (dict(padding="full"), ValueError, f"padding: got 'full', {PADDING}"),
+    (dict(padding_mode="constant"), ValueError,
+     f"padding_mode: got 'constant', needs one of {MODES}, or a sequence of 2 of them"),
+    (dict(batch=0), ValueError, "batch: got 0, needs an int >= 1, or None for the batch size of mask"),
+    (dict(batch=True), ValueError, "batch: got True, needs an int >= 1, or None for the batch size of mask"),
+    (dict(batch=3), ValueError, "batch: got 3, needs 2, the batch size of mask"),
+    (dict(mask_update="most"), ValueError, f"mask_update: got 'most', needs one of {UPDATES}, or a float in (0, 1]"),
+    (dict(pad_is_valid=1), TypeError, "pad_is_valid: got 1, needs True or False"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    PLAN_ROWS,
+    ids=[" ".join(f"{name}={describe(value)}" for name, value in row[0].items()) for row in PLAN_ROWS],
+)
+def test_wrong_plan(changes, error, message):
+    with OpRecorder() as recorder, pytest.raises(error) as caught:
+        MaskPlan(**(dict(mask=M, kernel_size=3) | changes))
+    assert str(caught.value) == f"MaskPlan: {message}"
+    assert recorder.ops == []
 
 
 @pytest.fixture

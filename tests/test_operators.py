@@ -54,6 +54,10 @@ def arguments(op: str, sample: str, device: str):
         return (grad, valid, window_sum, window_size, forward[0], True, forward[3] is None)
     if op == "grad_input":
         return (grad, valid, mask, w, list(x.shape), *geometry, channels_last)
+    if op == "forward_row_order":
+        return (mask, 2, w.shape[2:], stride, padding, dilation, *forward[1:3], forward[4])
+    if op == "grad_input_row_order":
+        return (valid, mask, 2, w.shape[2:], stride, padding, dilation)
     assert op == "grad_weight", f"no sample is written for {op}"
     return (grad, valid, x, mask, list(w.shape), *geometry)
 
@@ -64,11 +68,13 @@ def registered_operators() -> set[str]:
 
 
 OPERATORS = ("forward", "scale_grad", "grad_input", "grad_weight")
+ROW_ORDERS = ("forward_row_order", "grad_input_row_order")
+PLANNER = ("candidates", "cpu_dense_share")  # which take no tensors
 
 
 def test_every_operator_is_checked():
     require_native()
-    assert registered_operators() == set(OPERATORS)
+    assert registered_operators() == {*OPERATORS, *ROW_ORDERS, *PLANNER}
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -79,5 +85,15 @@ def test_opcheck(device, op, sample):
         pytest.skip("the CUDA operators take shared hard masks only")
     if sample == "2-D soft" and op in ("grad_input", "grad_weight"):
         pytest.skip("the operators of the gradients take hard masks; soft ones multiply outside of them")
+    torch.manual_seed(0)
+    torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
+@pytest.mark.parametrize("sample", ["1-D", "2-D", "2-D channels_last", "2-D fraction", "3-D channels_last"])
+@pytest.mark.parametrize("op", ROW_ORDERS)
+def test_opcheck_of_row_orders(device, op, sample):
+    """Of operators that only CUDA has; the samples with a hard mask shared by all channels."""
+    require_native()
     torch.manual_seed(0)
     torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))

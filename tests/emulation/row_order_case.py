@@ -33,9 +33,7 @@ def forward_live(case: Case, answer: forward_case.Answer) -> tuple[np.ndarray, n
 
 def classes_of(case: Case) -> np.ndarray:
     """(rows of the input): positions a stride apart on every axis are of one class."""
-    rests = [
-        (np.arange(n) + before) % stride for n, stride, (before, _) in zip(case.size, case.stride, case.padding)
-    ]
+    rests = [(np.arange(n) + before) % stride for n, stride, (before, _) in zip(case.size, case.stride, case.padding)]
     _, h, w = case.stride
     one_image = (rests[0][:, None, None] * h + rests[1][None, :, None]) * w + rests[2][None, None, :]
     return np.broadcast_to(one_image, (case.batch, *case.size)).ravel()

@@ -128,7 +128,11 @@ def test_nothing_valid_and_everything():
 
 def test_empty_batch():
     case = Case(batch=0, mask_batch=1)
-    keys = {"mask": forward_case.make_data(case).mask, "keys": np.zeros(0, np.uint32), "numbers": np.zeros(0, np.uint32)}
+    keys = {
+        "mask": forward_case.make_data(case).mask,
+        "keys": np.zeros(0, np.uint32),
+        "numbers": np.zeros(0, np.uint32),
+    }
     assert not _emulation.forward_row_keys(case.problem(), keys)["counters"]["global_load_bytes"]
 
 
