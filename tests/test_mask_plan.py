@@ -49,8 +49,11 @@ def test_results_do_not_depend_on_a_plan(engine, device, call, mask, dtype):
         output.float().square().sum().backward()
         return [output.detach(), out_mask, *(leaf.grad for leaf in leaves)]
 
+    # The kernels add in the same order, whatever the rows'; on CUDA the reference's backward may not, run by run.
+    fused = engine == "native" and mask in ("bool", "uint8 for the batch") and "weight" not in call
+    tolerance = {"rtol": 0.0, "atol": 0.0} if device == "cpu" or fused else {}
     for with_plan, without in zip(results(plan), results(None), strict=True):
-        assert torch.equal(with_plan, without)
+        torch.testing.assert_close(with_plan, without, **tolerance)
 
 
 def test_a_plan_of_another_mask_is_only_slower(engine, device):

@@ -1,12 +1,11 @@
 // Two forward kernels behind one C function: what a mutant is made of, small enough to compile in seconds.
 
 #include "emulation/launch.h"
+#include "emulation/row_order_launch.h"
 #include "kernels/forward.cuh"
 #include "kernels/gemm_mma.cuh"
 #include "kernels/gemm_simt.cuh"
-#include "mutant_library.h"
-#include "plan/forward_planner.cpp"
-#include "plan/gemm_planner.cpp"
+#include "mutant_row_order.h"
 
 using namespace maskconv;
 using namespace maskconv::emulation;
@@ -29,12 +28,14 @@ Counters run(const ForwardArguments& arguments, const LaunchOptions& options, Gl
 
 }  // namespace
 
-// `arrays` and `bytes`: input, mask, weight, bias, output, out_mask, window_sum, the last three written.
+// `arrays` and `bytes`: input, mask, weight, bias, output, out_mask, window_sum, of which the last three are
+// written, and row_order.
 extern "C" int run_forward(const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
                            void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
                            char* message, int64_t size) {
-  constexpr const char* kNames[] = {"input", "mask", "weight", "bias", "output", "out_mask", "window_sum"};
-  constexpr int kFirstWritten = 4;
+  constexpr const char* kNames[] = {"input",  "mask",     "weight",     "bias",
+                                    "output", "out_mask", "window_sum", "row_order"};
+  const auto is_written = [](int i) { return i >= 4 && i < 7; };
   ForwardArguments arguments;
   arguments.problem = read_problem(problem);
   arguments.problem.threshold = threshold;
@@ -47,13 +48,26 @@ extern "C" int run_forward(const int64_t* problem, double threshold, double fill
   arguments.output = arrays[4];
   arguments.out_mask = arrays[5];
   arguments.window_sum = static_cast<int32_t*>(arrays[6]);
+  arguments.row_order = static_cast<const uint32_t*>(arrays[7]);
 
   return report(
       [&] {
         GlobalMemory memory;
-        for (int i = 0; i < 7; ++i)
-          if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], i >= kFirstWritten, kNames[i]);
+        for (int i = 0; i < 8; ++i)
+          if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], is_written(i), kNames[i]);
         return run(arguments, LaunchOptions{seed, false}, memory);
       },
       counted, message, size);
+}
+
+// `arrays` and `bytes`: mask, and keys and numbers, which are written. Counted are the bits of the keys.
+extern "C" int run_forward_row_keys(const int64_t* problem, double threshold, void* const* arrays,
+                                    const int64_t* bytes, uint64_t seed, int64_t* counted, char* message,
+                                    int64_t size) {
+  ForwardArguments arguments;
+  arguments.problem = read_problem(problem);
+  arguments.problem.threshold = threshold;
+  arguments.mask = static_cast<const uint8_t*>(arrays[0]);
+  return report_row_keys<Forward>(arguments, {{"mask", "keys", "numbers"}}, arrays, bytes, seed, counted,
+                                  message, size);
 }

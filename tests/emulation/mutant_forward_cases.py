@@ -10,6 +10,7 @@ import sys
 import numpy as np
 from forward_case import Case, answer, check, expected_mma, line, make_data
 from mutant_library import KernelError, MutantLibrary
+from row_order_case import forward_live, forward_order
 
 BLOCK = 64  # both tiles are 64 x 64
 
@@ -33,6 +34,18 @@ SIMT_CASES = [
     Case(dtype="float32", channels=3, filters=70, batch=2, size=(1, 6, 7)),
     Case(dtype="float32", groups=2, channels=20, filters=6),
 ]
+ORDERED = [
+    Case(channels=8, filters=8, size=(1, 18, 19), batch=2, valid_fraction=0.1),  # several blocks of keys
+    Case(channels=8, filters=8, size=(1, 14, 15), mask_update="center", valid_fraction=0.3),
+    line(Case(channels=8, filters=8, valid_fraction=0.03), 70, kernel=40),
+    Case(dtype="float32", channels=3, filters=5, size=(1, 9, 10), batch=2, mask_batch=1, mask_update="all"),
+]
+
+
+def products(case: Case, order: np.ndarray | slice = slice(None)) -> int:
+    """Of valid rows alone."""
+    live, valid = forward_live(case, answer(case, make_data(case)))
+    return expected_mma(case, (live & valid)[:, order], BLOCK, BLOCK) if case.dtype == "bfloat16" else 0
 
 
 def outcome(path: str) -> str:
@@ -47,6 +60,14 @@ def outcome(path: str) -> str:
         wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK)
         if mma != wanted:
             return f"counters: {mma} mma, expected {wanted}"
+        for case in ORDERED:
+            order = forward_order(mutant, case, make_data(case))
+            for counted, wanted in (
+                (check(mutant, case).counters, products(case)),
+                (check(mutant, case, row_order=order).counters, products(case, order)),
+            ):
+                if counted["mma"] != wanted:
+                    return f"counters: {counted['mma']} mma, expected {wanted} in {case}"
     except KernelError as error:
         return str(error)
     except AssertionError as error:

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 from forward_case import Case, decode, encode, line
+from forward_case import expected_mma as forward_mma
 from grad_input_case import answer, check, expected_mma, make_data, run
 from mutant_library import KernelError, MutantLibrary
+from row_order_case import grad_input_order
 
 BLOCK = 64  # both tiles are 64 x 64
 
@@ -31,6 +33,12 @@ COUNTED = [
     Case(size=(1, 18, 16), valid_fraction=0.05),
     Case(channels=8, filters=8, size=(1, 24, 24), stride=(1, 2, 2), valid_fraction=0.9),
 ]
+ORDERED = [
+    Case(channels=8, filters=8, size=(1, 18, 19), batch=2, valid_fraction=0.3),
+    replace(BASE, dilation=(1, 2, 3), stride=(1, 2, 2), padding=((0, 0), (2, 0), (3, 4)), batch=2),
+    replace(line(BASE, 70, kernel=40), stride=(1, 1, 3), valid_fraction=0.3),
+    Case(dtype="float32", channels=70, filters=3, batch=2, size=(1, 6, 7), mask_batch=1),
+]
 
 
 def outcome(path: str) -> str:
@@ -45,6 +53,17 @@ def outcome(path: str) -> str:
             wanted = expected_mma(case, answer(case, make_data(case)).live, BLOCK, BLOCK)
             if mma != wanted:
                 return f"counters: {mma} mma, expected {wanted} in {case}"
+        for case in ORDERED:
+            data = make_data(case)
+            order = grad_input_order(mutant, case, data)
+            mma = check(mutant, case, row_order=order).counters["mma"]
+            live = answer(case, data).live.reshape(case.taps, -1)
+            # Columns and reduction change places.
+            wanted = forward_mma(
+                replace(case, channels=case.filters, filters=case.channels), live[:, order], BLOCK, BLOCK
+            )
+            if mma != wanted and case.dtype == "bfloat16":
+                return f"counters: {mma} mma, expected {wanted} in {case} with an order"
         data = make_data(BASE)
         data.weight[...] = encode(np.array(np.inf), BASE.dtype)
         holes = decode(run(mutant, BASE, data).grad_input, BASE.dtype)[data.mask == 0]

@@ -10,8 +10,10 @@ NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
 MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
 AXES = ("input", "output", "kernel", "stride", "padding", "dilation")
 ARRAYS = {
-    "forward": ("input", "mask", "weight", "bias", "output", "out_mask", "window_sum"),
-    "grad_input": ("grad", "valid", "mask", "weight", "grad_input"),
+    "forward": ("input", "mask", "weight", "bias", "output", "out_mask", "window_sum", "row_order"),
+    "grad_input": ("grad", "valid", "mask", "weight", "grad_input", "row_order"),
+    "forward_row_keys": ("mask", "keys", "numbers"),
+    "grad_input_row_keys": ("mask", "valid", "keys", "numbers"),
 }
 
 
@@ -29,6 +31,18 @@ class MutantLibrary:
     def grad_input(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
         return self._run("grad_input", problem, dtype, arrays, **options)
 
+    def forward_row_keys(self, problem: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+        return self._row_keys("forward_row_keys", problem, arrays)
+
+    def grad_input_row_keys(self, problem: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+        return self._row_keys("grad_input_row_keys", problem, arrays)
+
+    def _row_keys(self, name: str, problem: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+        given = [arrays[key] for key in ARRAYS[name]]
+        numbers = (ctypes.c_double(problem["threshold"]),)
+        counted = self._call(name, problem, numbers, given, seed=0)
+        return {"bits": counted[0]}
+
     def _run(
         self,
         name: str,
@@ -40,14 +54,23 @@ class MutantLibrary:
         preempt: bool,
     ) -> dict[str, Any]:
         given = [arrays[key] for key in ARRAYS[name]]
+        numbers = (
+            ctypes.c_double(problem["threshold"]),
+            ctypes.c_double(problem["fill"]),
+            ctypes.c_int64(dtype == "bfloat16"),
+        )
+        counted = self._call(name, problem, numbers, given, seed)
+        return {"config": config, "counters": {"mma": counted[0], "bank_conflicts": counted[1]}}
+
+    def _call(
+        self, name: str, problem: dict[str, Any], numbers: tuple[Any, ...], given: list[Any], seed: int
+    ) -> Sequence[int]:
         counted = (ctypes.c_int64 * 2)()
         message = ctypes.create_string_buffer(4096)
         integers = problem_integers(problem)
         failed = getattr(self._library, f"run_{name}")(
             (ctypes.c_int64 * len(integers))(*map(int, integers)),
-            ctypes.c_double(problem["threshold"]),
-            ctypes.c_double(problem["fill"]),
-            ctypes.c_int64(dtype == "bfloat16"),
+            *numbers,
             (ctypes.c_void_p * len(given))(*(None if a is None else a.ctypes.data for a in given)),
             (ctypes.c_int64 * len(given))(*(0 if a is None else a.nbytes for a in given)),
             ctypes.c_uint64(seed),
@@ -57,7 +80,7 @@ class MutantLibrary:
         )
         if failed:
             raise KernelError(message.value.decode())
-        return {"config": config, "counters": {"mma": counted[0], "bank_conflicts": counted[1]}}
+        return list(counted)
 
 
 def problem_integers(problem: dict[str, Any]) -> Sequence[int]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutants_grad_weight import GRAD_WEIGHT
+from mutants_row_order import ROW_ORDER
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
@@ -84,8 +85,8 @@ FORWARD_MUTANTS = (
     ),
     Mutant("filter tail loaded", WEIGHTS, "uint32_t{column < params.columns} << i", "1u << i", ("out_of_bounds",)),
     Mutant("filter tail stored", EPILOGUE, "if (i < remaining) ptx::store", "ptx::store", ("race", "wrong")),
-    Mutant("row tail stored", FORWARD, "if (position >= params.problem.rows()) {", "if (false) {", ("out_of_bounds",)),
-    Mutant("row tail scanned", FORWARD, "if (q >= problem.rows()) return", "if (q < 0) return", ("out_of_bounds",)),
+    Mutant("row tail stored", EPILOGUE, "if (finish.position < 0) return;", "", ("out_of_bounds",)),
+    Mutant("row tail scanned", FORWARD, "if (place >= params.problem.rows()) return {};", "", ("out_of_bounds",)),
     Mutant(
         "swizzled read of an unswizzled write",
         GATHER,
@@ -136,7 +137,9 @@ FORWARD_MUTANTS = (
         "~0u >> (problem.taps() - first_tap < 32 ? 32 - problem.taps() + first_tap : 0)",
         ("counters",),
     ),
-    Mutant("bitset of the image, not of the mask", PROLOGUE, "uint32_t{live} <<", "uint32_t{in_source} <<", ("wrong",)),
+    Mutant(
+        "bitset of the image, not of the mask", PROLOGUE, "taps.add(tap, live)", "taps.add(tap, in_source)", ("wrong",)
+    ),
     Mutant("dilation forgotten between taps", FORWARD, "tap * problem.dilation[axis]", "tap", ("out_of_bounds",)),
     Mutant(
         "output mask of the wrong image",
@@ -153,8 +156,8 @@ FORWARD_MUTANTS = (
         ("out_of_bounds",),
     ),
     Mutant("first group's channels for all", PROLOGUE, "int64_t{tile.group} * params.depth", "0", ("wrong",)),
-    Mutant("bias scaled", FORWARD, "row.scale * sum + bias", "row.scale * (sum + bias)", ("wrong",)),
-    Mutant("fill not written", FORWARD, "return row.valid ?", "return true ?", ("wrong",)),
+    Mutant("bias scaled", FORWARD, "scale * sum + bias", "scale * (sum + bias)", ("wrong",)),
+    Mutant("fill not written", FORWARD, "return valid ?", "return true ?", ("wrong",)),
 )
 # What forward and grad_input share is broken above. Here: what only grad_input has, and the barriers again, for its
 # accesses between them are others.
@@ -173,14 +176,15 @@ GRAD_INPUT_MUTANTS = tuple(
         ("valid of the first image for all", PROLOGUE, "problem.mask_batch > 1 ? row.image : 0", "0", ("wrong",)),
         ("holes gather", GRAD_INPUT, "params.mask == nullptr ||", "true ||", ("wrong",)),
         ("holes multiplied by zero", GRAD_INPUT, "valid ? sum : Acc{0}", "valid * sum", ("wrong",)),
-        ("mask of the first image for all", GRAD_INPUT, "problem.mask_batch > 1 ? row.image : 0", "0", ("wrong",)),
-        ("rows of a class scanned to the tile's end", GRAD_INPUT, "if (row.image >= problem.batch) return {};", "",
+        ("mask of the first image for all", GRAD_INPUT, "problem.mask_batch > 1 ? p.image : 0", "0", ("wrong",)),
+        ("rows of a class scanned to the tile's end", GRAD_INPUT, "if (place >= rows) return {};", "",
          ("out_of_bounds",)),
         ("rows of no position stored", EPILOGUE, "if (finish.position < 0) return;", "", ("out_of_bounds",)),
-        ("every class as large as the first", GRAD_INPUT, "axis, class_first[axis])", "axis, 0)",
+        ("every class as large as the first", GRAD_INPUT, "params.class_stride[axis], class_first[axis])",
+         "params.class_stride[axis], 0)",
          ("out_of_bounds", "race", "wrong")),
-        ("every class begins at the first position", GRAD_INPUT, "class_first[axis] + row.at", "row.at", ("race",)),
-        ("classes without padding", GRAD_INPUT, "(p[axis] + problem.padding[axis]) % stride", "p[axis] % stride",
+        ("every class begins at the first position", GRAD_INPUT, "class_first[axis] + p.at", "p.at", ("race",)),
+        ("classes without padding", GRAD_INPUT, "(p.at[axis] + problem.padding[axis]) %", "p.at[axis] %",
          ("wrong", "out_of_bounds")),
         ("outputs between strides", GRAD_INPUT, "return rest == 0;", "return true;", ("wrong",)),
         ("no borrow between strides", GRAD_INPUT, "--at;", "", ("wrong", "out_of_bounds")),
@@ -234,7 +238,8 @@ SCALE_GRAD_MUTANTS = tuple(
     )
 )  # fmt: skip
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
-MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS)
+ROW_ORDER_MUTANTS = tuple(Mutant(*fields) for fields in ROW_ORDER)
+MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS)
 
 
 def emulator_objects(folder: Path) -> list[Path]:
