@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,13 @@ def test_doctests(name):
             raise
         pytest.skip(f"{name} needs {error.name}, which is not installed")
     assert doctest.testmod(module).failed == 0
+
+
+def test_the_examples_of_the_readme():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert examples
+    exec("\n".join(examples), {})
 
 
 def test_the_public_functions_have_examples():
