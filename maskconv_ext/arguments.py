@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .geometry import Geometry, parse_geometry, parse_padding_modes, per_axis
+from .geometry import Geometry, is_int, parse_geometry, parse_padding_modes, per_axis
 
 NORMALIZATIONS = ("ratio", "mean", "weight", "sqrt", "none")
 MASK_UPDATES = ("any", "all", "center", "fraction", "confidence")
@@ -139,8 +139,8 @@ def check_plan_arguments(
     geometry = parse_geometry(op, kernel, size, stride, padding, dilation, "kernel_size", "mask")
     modes = parse_padding_modes(op, padding_mode, geometry.padding, size)
     images = mask.shape[0] if batch is None else batch
-    if isinstance(images, bool) or not isinstance(images, int) or images < 1:
-        raise ValueError(f"{op}: batch: got {batch!r}, needs an int >= 1, or None for the batch size of mask")
+    if not is_int(images) or images < 0:
+        raise ValueError(f"{op}: batch: got {batch!r}, needs an int >= 0, or None for the batch size of mask")
     if mask.shape[0] not in (1, images):
         raise ValueError(f"{op}: batch: got {batch}, needs {mask.shape[0]}, the batch size of mask")
     rule, threshold = _parse_mask_update(op, mask_update)

@@ -128,16 +128,16 @@ def pad_axis(tensor: torch.Tensor, axis: int, before: int, after: int, mode: str
     return tensor.index_select(dim, index)
 
 
-def _is_int(value: Any) -> bool:
+def is_int(value: Any) -> bool:
     return isinstance(value, int | torch.SymInt) and not isinstance(value, bool)
 
 
 def per_axis(op: str, name: str, value: Any, rank: int, minimum: int) -> tuple[int, ...]:
-    values = (value,) * rank if _is_int(value) else value
+    values = (value,) * rank if is_int(value) else value
     if (
         not isinstance(values, tuple | list | torch.Size)
         or len(values) not in (1, rank)
-        or not all(_is_int(v) and v >= minimum for v in values)
+        or not all(is_int(v) and v >= minimum for v in values)
     ):
         raise ValueError(f"{op}: {name}: got {value!r}, needs an int >= {minimum} or a sequence of {rank} of them")
     return tuple(values) if len(values) == rank else tuple(values) * rank
@@ -161,11 +161,11 @@ def _parse_padding(
             needed = ((size + step - 1) // step - 1) * step + spread * (kernel_size - 1) + 1 - size
             totals.append(max(needed, 0))
         return tuple((total // 2, total - total // 2) for total in totals)
-    sides = (padding,) * rank if _is_int(padding) else padding
+    sides = (padding,) * rank if is_int(padding) else padding
     if isinstance(sides, tuple | list | torch.Size) and len(sides) in (1, rank):
-        pairs: list[Any] = [(side, side) if _is_int(side) else side for side in sides]
+        pairs: list[Any] = [(side, side) if is_int(side) else side for side in sides]
         if all(
-            isinstance(pair, tuple | list) and len(pair) == 2 and all(_is_int(v) and v >= 0 for v in pair)
+            isinstance(pair, tuple | list) and len(pair) == 2 and all(is_int(v) and v >= 0 for v in pair)
             for pair in pairs
         ):
             pairs = pairs if len(pairs) == rank else pairs * rank

@@ -114,7 +114,7 @@ def row_orders(
 
 
 def _takes_row_orders(mask: Tensor, batch: int, geometry: Geometry, mask_update: str) -> bool:
-    if not has_cuda or mask.device.type != "cuda" or is_transformed() or mask_update == "confidence":
+    if not has_cuda or mask.device.type != "cuda" or is_transformed() or mask_update == "confidence" or batch == 0:
         return False
     hard_and_shared = not is_soft(mask) and mask.shape[1] == 1
     return hard_and_shared and geometry.taps <= CUDA_MAX_TAPS and _is_recent(mask)

@@ -82,6 +82,13 @@ def test_a_compiled_call_takes_a_plan(device):
     assert torch.equal(torch.compile(step, backend="aot_eager", fullgraph=True)(x, mask, w), step(x, mask, w))
 
 
+def test_an_empty_batch_has_a_plan_too(device):
+    mask = torch.ones(1, 1, 6, 6, dtype=torch.bool, device=device)
+    x, w = torch.zeros(0, 4, 6, 6, device=device), torch.zeros(2, 4, 3, 3, device=device)
+    assert masked_conv2d(x, mask, w, plan=MaskPlan(mask, 3, batch=0))[0].shape == (0, 2, 4, 4)
+    assert masked_conv2d(x, mask[:0], w, plan=MaskPlan(mask[:0], 3))[0].shape == (0, 2, 4, 4)
+
+
 def test_on_the_cpu_a_plan_holds_nothing():
     assert MaskPlan(torch.ones(1, 1, 8, 8, dtype=torch.bool), 3).row_orders == (None, None)
 
