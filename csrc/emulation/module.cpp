@@ -52,6 +52,7 @@ PYBIND11_MODULE(_emulation, module) {
   bind_scale_grad(module);
   bind_grad_weight(module);
   bind_candidates(module);
+  bind_masks(module);
 }
 
 }  // namespace maskconv::emulation

@@ -83,12 +83,29 @@ struct Forward {
                                                     const Row& row, const Window& window, const Smem& smem,
                                                     int32_t index) {
     if (!row.gathers) return;
+    RowResult<Acc>* const result = smem.template row_result<RowResult<Acc>>(index);
+    if (params.given.valid != nullptr) {
+      ptx::store_shared(result, given_window<Acc>(params, tile, row));
+      return;
+    }
     const ConvProblem& problem = params.problem;
     const bool valid =
         problem.mask_update == MaskUpdate::kCenter ? window.center : window.sum >= params.minimum_sum;
     const Acc scale = window_scale<Acc>(problem.normalization, problem.taps(), window.sum);
-    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index), RowResult<Acc>{scale, valid});
+    ptx::store_shared(result, RowResult<Acc>{scale, valid});
     if (tile.speaks_for_rows) store_window(params, row.output, window.sum, valid);
+  }
+
+  template <class Acc>
+  static __device__ __forceinline__ RowResult<Acc> given_window(const Params& params, const GemmTile& tile,
+                                                                const Row& row) {
+    const ConvProblem& problem = params.problem;
+    const Windows& windows = params.given;
+    const int64_t of_image =
+        problem.window_batch() > 1 ? row.output : row.output - row.image * problem.output_positions();
+    const int64_t window = of_image * windows.channels + (windows.channels > 1 ? tile.group : 0);
+    return {window_scale<Acc>(problem.normalization, windows, window),
+            ptx::load_global(windows.valid + window) != 0};
   }
 
   // Window sum and output mask of a row. Of a shared mask, the rows of the first image speak for all.
