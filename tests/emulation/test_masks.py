@@ -9,7 +9,7 @@ import pytest
 from forward_case import line
 from masks_case import Case, check_finish, check_select, check_window, make_mask, per_channel, run_window
 
-from maskconv_ext import _emulation
+from maskconv_ext import _emulation, native
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 WIDEST = {"float64": 2, "float32": 4, "bfloat16": 8, "float16": 8}
@@ -199,6 +199,7 @@ def test_no_images():
 
 
 def test_masks_that_are_refused():
-    assert _emulation.why_not_parts([1] * 500) == _emulation.why_not_parts([2] * 64) == ""
+    most = native.CUDA_MAX_MASK_PARTS
+    assert _emulation.why_not_parts([1] * 500) == _emulation.why_not_parts([2] * most) == ""
     with pytest.raises(ValueError, match="the mask has 65 parts; the CUDA kernels take at most 64, or one a channel"):
-        check_window(_emulation, Case(channels=130, parts=(2,) * 65))
+        check_window(_emulation, Case(channels=130, parts=(2,) * (most + 1)))
