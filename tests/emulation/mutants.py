@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutants_grad_weight import GRAD_WEIGHT
+from mutants_masks import MASKS
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
@@ -45,7 +46,7 @@ WINDOW_SCALE = "device/window_scale.cuh"
 SCALE_GRAD = "kernels/scale_grad.cuh"
 ROW_BLOCKS = "device/row_blocks.cuh"
 BARRIER = "__syncthreads();"
-PASSES = ("forward", "grad_input", "grad_weight", "scale_grad")
+PASSES = ("forward", "grad_input", "grad_weight", "scale_grad", "masks")
 
 FORWARD_MUTANTS = (
     Mutant("main loop without its barrier", MMA, BARRIER + "                    // ...", "// ...", ("race",)),
@@ -239,7 +240,8 @@ SCALE_GRAD_MUTANTS = tuple(
     )
 )  # fmt: skip
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
-MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS)
+MASKS_MUTANTS = tuple(Mutant(*fields, "masks") for fields in MASKS)
+MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS, *MASKS_MUTANTS)
 
 
 def emulator_objects(folder: Path) -> list[Path]:
