@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import forward_case
@@ -175,35 +175,69 @@ def check_select(emulation: Any, case: Case, layout: str, **options: Any) -> dic
     return done
 
 
-def check_finish(emulation: Any, case: Case, **options: Any) -> dict[str, Any]:
-    """Where an output is not valid the sums are NaN or infinite."""
-    mask = make_mask(case)
-    windows = windows_answer(case, mask)
-    rng = np.random.default_rng(case.seed + 2)
-    shape = (case.batch, *case.output_size, case.filters)
-    valid, sums = (
-        np.repeat(np.broadcast_to(a, (case.batch, *a.shape[1:])), case.filters // case.window_channels, -1)
-        for a in (windows.valid != 0, windows.window_sum.astype(np.float64))
-    )
-    a = encode(rng.standard_normal(shape), case.dtype)
-    a[~valid] = rng.choice(encode(np.array([np.nan, np.inf, -np.inf]), case.dtype), int((~valid).sum()))
-    bias = encode(rng.standard_normal(case.filters), case.dtype) if case.bias else None
-    y = guarded(a, case.offset)
-    arrays = {"y": y, "bias": None if bias is None else guarded(bias, case.offset)}
-    done = emulation.finish(case.problem(), case.dtype, windows.argument(case), arrays, **options)
+@dataclass
+class Finished:
+    """What scale, bias and fill make of sums: the answer, and what rounding errors are relative to."""
 
+    output: np.ndarray
+    magnitude: np.ndarray
+
+    def check(self, case: Case, stored: np.ndarray, roundings: int) -> None:
+        got, want = decode(stored, case.dtype), self.output
+        special = ~np.isfinite(want)
+        np.testing.assert_array_equal(got[special], want[special])
+        assert np.isfinite(got[~special]).all(), "not a number, where the answer is finite"
+        bound = ROUNDING[case.dtype] * np.abs(want) + roundings * ACCUMULATOR_ROUNDING[case.dtype] * self.magnitude
+        error = np.abs(got[~special] - want[~special]) - bound[~special]
+        worst = np.max(error, initial=-np.inf) - SMALLEST[case.dtype]
+        assert worst <= 0, f"an element is off by {worst} beyond its bound"
+
+
+def of_filters(case: Case, windows: np.ndarray) -> np.ndarray:
+    everywhere = np.broadcast_to(windows, (case.batch, *windows.shape[1:]))
+    return np.repeat(everywhere, case.filters // case.window_channels, -1)
+
+
+def finished(case: Case, windows: Windows, a: np.ndarray, magnitude: np.ndarray, bias: np.ndarray | None) -> Finished:
+    """Of sums `a` and their magnitude, (N, *output, K)."""
+    valid, sums = of_filters(case, windows.valid != 0), of_filters(case, windows.window_sum.astype(np.float64))
     safe = np.where(sums != 0, sums, 1.0)
     ratio = np.where(sums != 0, case.window_size / safe, 1.0)
-    scale = {"ratio": ratio, "mean": 1 / safe, "sqrt": np.sqrt(ratio), "none": np.ones(shape)}[case.normalization]
+    scale = {"ratio": ratio, "mean": 1 / safe, "sqrt": np.sqrt(ratio), "none": np.ones_like(ratio)}[case.normalization]
     b = np.zeros(case.filters) if bias is None else decode(bias, case.dtype)
-    scaled = scale * np.where(valid, decode(a, case.dtype), 0.0)
-    want = np.where(valid, scaled + b, b if case.fill_with_bias else case.fill)
-    got = decode(y, case.dtype)
-    special = ~np.isfinite(want)
-    np.testing.assert_array_equal(got[special], want[special])
-    assert np.isfinite(got[~special]).all()
-    bound = ROUNDING[case.dtype] * np.abs(want) + 6 * ACCUMULATOR_ROUNDING[case.dtype] * (np.abs(scaled) + np.abs(b))
-    error = np.abs(got[~special] - want[~special]) - bound[~special]
-    worst = np.max(error, initial=-np.inf) - SMALLEST[case.dtype]
-    assert worst <= 0, f"an element is off by {worst} beyond its bound"
+    output = np.where(valid, scale * np.where(valid, a, 0.0) + b, b if case.fill_with_bias else case.fill)
+    return Finished(output, scale * magnitude + np.abs(b))
+
+
+def check_finish(emulation: Any, case: Case, **options: Any) -> dict[str, Any]:
+    """Where an output is not valid the sums are NaN or infinite."""
+    windows = windows_answer(case, make_mask(case))
+    rng = np.random.default_rng(case.seed + 2)
+    a = encode(rng.standard_normal((case.batch, *case.output_size, case.filters)), case.dtype)
+    invalid = of_filters(case, windows.valid == 0)
+    a[invalid] = rng.choice(encode(np.array([np.nan, np.inf, -np.inf]), case.dtype), int(invalid.sum()))
+    bias = encode(rng.standard_normal(case.filters), case.dtype) if case.bias else None
+    arrays = {"y": guarded(a, case.offset), "bias": None if bias is None else guarded(bias, case.offset)}
+    done = emulation.finish(case.problem(), case.dtype, windows.argument(case), arrays, **options)
+    sums = np.where(invalid, 0.0, decode(a, case.dtype))
+    finished(case, windows, sums, np.abs(sums), bias).check(case, arrays["y"], 6)
     return done
+
+
+def check_given_windows(emulation: Any, case: Case) -> None:
+    """The implicit GEMM over an input without holes, with windows that have nothing to do with it."""
+    plain = forward_case.Case(
+        **{f.name: getattr(case, f.name) for f in fields(forward_case.Case)}
+        | {"mask_batch": 0, "bias": False, "normalization": "none", "mask_update": "any", "pad_is_valid": True}
+    )
+    data = forward_case.make_data(plain)
+    expected = forward_case.answer(plain, data)
+    windows = windows_answer(case, make_mask(case))
+    bias = encode(np.random.default_rng(case.seed).standard_normal(case.filters), case.dtype)
+    arrays = {
+        "input": guarded(data.x), "mask": None, "weight": guarded(data.weight), "bias": guarded(bias),
+        "output": poisoned(expected.output.shape, NUMPY_TYPES[case.dtype]), "given": windows.argument(case),
+    }  # fmt: skip
+    emulation.forward(case.problem(), case.dtype, arrays, config=case.config, seed=0, preempt=False)
+    roundings = case.taps * case.channels // case.groups + 8
+    finished(case, windows, expected.output, expected.magnitude, bias).check(case, arrays["output"], roundings)

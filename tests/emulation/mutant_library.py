@@ -10,7 +10,7 @@ NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
 MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
 AXES = ("input", "output", "kernel", "stride", "padding", "dilation")
 ARRAYS = {
-    "forward": ("input", "mask", "weight", "bias", "output", "out_mask", "window_sum"),
+    "forward": ("input", "mask", "weight", "bias", "given_sum", "given_valid", "output", "out_mask", "window_sum"),
     "grad_input": ("grad", "valid", "mask", "weight", "grad_input"),
 }
 
@@ -24,7 +24,10 @@ class MutantLibrary:
         self._library = ctypes.CDLL(path)
 
     def forward(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
-        return self._run("forward", problem, dtype, arrays, **options)
+        windows = arrays.get("given", {"sum": None, "valid": None, "channels": 0, "size": 0, "soft": False})
+        given = {"given_sum": windows["sum"], "given_valid": windows["valid"]}
+        more = (windows["channels"], windows["size"], windows["soft"])
+        return self._run("forward", problem, dtype, {**arrays, **given}, more, **options)
 
     def grad_input(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
         return self._run("grad_input", problem, dtype, arrays, **options)
@@ -35,14 +38,16 @@ class MutantLibrary:
         problem: dict[str, Any],
         dtype: str,
         arrays: dict[str, Any],
+        more: Sequence[int] = (),
+        *,
         config: str,
         seed: int,
         preempt: bool,
     ) -> dict[str, Any]:
-        given = [arrays[key] for key in ARRAYS[name]]
+        given = [arrays.get(key) for key in ARRAYS[name]]
         counted = (ctypes.c_int64 * 2)()
         message = ctypes.create_string_buffer(4096)
-        integers = problem_integers(problem)
+        integers = [*problem_integers(problem), *more]
         failed = getattr(self._library, f"run_{name}")(
             (ctypes.c_int64 * len(integers))(*map(int, integers)),
             ctypes.c_double(problem["threshold"]),

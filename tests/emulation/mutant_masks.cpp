@@ -17,12 +17,12 @@ struct Call {
 };
 
 // `integers`: those of the problem; whether the mask is soft; its parts, counted first.
-Call read_call(const int64_t* integers, int64_t problem_integers, double threshold, double fill) {
+Call read_call(const int64_t* integers, double threshold, double fill) {
   Call call;
   call.problem = read_problem(integers);
   call.problem.threshold = threshold;
   call.problem.fill = fill;
-  integers += problem_integers;
+  integers += kProblemIntegers;
   call.soft = integers[0] != 0;
   for (int64_t i = 0; i < integers[1]; ++i) call.parts.push_back(static_cast<int32_t>(integers[2 + i]));
   return call;
@@ -36,10 +36,9 @@ void add(GlobalMemory& memory, void* const* arrays, const int64_t* bytes, int fi
 }  // namespace
 
 // `arrays`: mask, channel_sums, window_sum, valid, fraction, all but the first written.
-extern "C" int run_window(const int64_t* integers, int64_t problem_integers, double threshold, double fill,
-                          void* const* arrays, const int64_t* bytes, int64_t* counted, char* message,
-                          int64_t size) {
-  const Call call = read_call(integers, problem_integers, threshold, fill);
+extern "C" int run_window(const int64_t* integers, double threshold, double fill, void* const* arrays,
+                          const int64_t* bytes, int64_t* counted, char* message, int64_t size) {
+  const Call call = read_call(integers, threshold, fill);
   WindowArguments arguments;
   arguments.problem = call.problem;
   arguments.mask = make_channel_mask(arrays[0], call.soft, call.parts);
@@ -59,10 +58,9 @@ extern "C" int run_window(const int64_t* integers, int64_t problem_integers, dou
 }
 
 // `arrays`: mask, x, selected, the last written.
-extern "C" int run_select(const int64_t* integers, int64_t problem_integers, double, double channels_last,
-                          void* const* arrays, const int64_t* bytes, int64_t* counted, char* message,
-                          int64_t size) {
-  const Call call = read_call(integers, problem_integers, 0.0, 0.0);
+extern "C" int run_select(const int64_t* integers, double, double channels_last, void* const* arrays,
+                          const int64_t* bytes, int64_t* counted, char* message, int64_t size) {
+  const Call call = read_call(integers, 0.0, 0.0);
   SelectArguments arguments;
   arguments.problem = call.problem;
   arguments.dtype = call.dtype();
@@ -81,11 +79,11 @@ extern "C" int run_select(const int64_t* integers, int64_t problem_integers, dou
       counted, message, size);
 }
 
-// `arrays`: window_sum, valid, bias, y, the last written. In place of the parts: channels and size of windows.
-extern "C" int run_finish(const int64_t* integers, int64_t problem_integers, double threshold, double fill,
-                          void* const* arrays, const int64_t* bytes, int64_t* counted, char* message,
-                          int64_t size) {
-  const Call call = read_call(integers, problem_integers, threshold, fill);
+// `arrays`: window_sum, valid, bias, y, the last written. In place of the parts: channels and size of
+// windows.
+extern "C" int run_finish(const int64_t* integers, double threshold, double fill, void* const* arrays,
+                          const int64_t* bytes, int64_t* counted, char* message, int64_t size) {
+  const Call call = read_call(integers, threshold, fill);
   FinishArguments arguments;
   arguments.problem = call.problem;
   arguments.dtype = call.dtype();

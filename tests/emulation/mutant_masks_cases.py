@@ -61,11 +61,9 @@ class MutantLibrary:
     ) -> dict[str, Any]:
         counted = (ctypes.c_int64 * 2)()
         message = ctypes.create_string_buffer(4096)
-        integers = problem_integers(problem)
-        everything = [*map(int, integers), int(soft), len(parts), *parts]
+        integers = [*map(int, problem_integers(problem)), int(soft), len(parts), *parts]
         failed = getattr(self._library, f"run_{name}")(
-            (ctypes.c_int64 * len(everything))(*everything),
-            ctypes.c_int64(len(integers)),
+            (ctypes.c_int64 * len(integers))(*integers),
             ctypes.c_double(problem["threshold"]),
             ctypes.c_double(problem["fill"]),
             (ctypes.c_void_p * len(arrays))(*(None if a is None else a.ctypes.data for a in arrays)),

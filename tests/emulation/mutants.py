@@ -49,6 +49,20 @@ BARRIER = "__syncthreads();"
 PASSES = ("forward", "grad_input", "grad_weight", "scale_grad", "masks")
 
 FORWARD_MUTANTS = (
+    Mutant("given windows ignored", FORWARD, "params.given.valid != nullptr", "false", ("out_of_bounds",)),
+    Mutant(
+        "given windows of the first image for all", FORWARD, "problem.window_batch() > 1 ? row.output :", "", ("wrong",)
+    ),
+    Mutant(
+        "given windows beyond the shared image",
+        FORWARD,
+        " - row.image * problem.output_positions();",
+        ";",
+        ("out_of_bounds",),
+    ),
+    Mutant(
+        "given windows of the first group for all", FORWARD, "windows.channels > 1 ? tile.group : 0", "0", ("wrong",)
+    ),
     Mutant("main loop without its barrier", MMA, BARRIER + "                    // ...", "// ...", ("race",)),
     Mutant("accumulators put over stages still read", MMA, BARRIER + "  // every", "// every", ("race",)),
     Mutant("epilogue reads before all have put", MMA, "sums.put(smem);\n  " + BARRIER, "sums.put(smem);", ("race",)),

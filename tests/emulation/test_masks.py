@@ -7,7 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from forward_case import line
-from masks_case import Case, check_finish, check_select, check_window, make_mask, per_channel, run_window
+from masks_case import (
+    Case,
+    check_finish,
+    check_given_windows,
+    check_select,
+    check_window,
+    make_mask,
+    per_channel,
+    run_window,
+)
 
 from maskconv_ext import _emulation, native
 
@@ -189,6 +198,13 @@ def test_finish_does_not_read_what_is_not_valid():
     full, none = (check_finish(_emulation, replace(case, valid_fraction=share))["counters"] for share in (1.0, 0.0))
     sums, by_each_thread_of_a_row = 9 * 11 * 64 * 2, 9 * 11 * 8 * 4
     assert full["global_load_bytes"] - none["global_load_bytes"] == sums + by_each_thread_of_a_row
+
+
+@EACH_KIND
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_given_windows(base, dtype):
+    check_given_windows(_emulation, replace(base, dtype=dtype, filters=12, batch=3, mask_batch=1, valid_fraction=0.2))
+    check_given_windows(_emulation, replace(base, dtype=dtype, filters=12, batch=2, valid_fraction=0.2, fill=2.0))
 
 
 def test_no_images():
