@@ -52,7 +52,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                                                 double threshold, std::optional<double> fill,
                                                 bool pad_is_valid, bool channels_last,
                                                 std::string candidate) {
-  check_candidate(candidate, {"gemm", "composite"});
+  check_candidate(candidate, {"composite"});
   const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
   const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
   const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
