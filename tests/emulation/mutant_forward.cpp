@@ -5,6 +5,7 @@
 #include "kernels/gemm_mma.cuh"
 #include "kernels/gemm_simt.cuh"
 #include "mutant_library.h"
+#include "plan/cost.cpp"
 #include "plan/forward_planner.cpp"
 #include "plan/gemm_planner.cpp"
 

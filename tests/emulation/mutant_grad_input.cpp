@@ -6,6 +6,7 @@
 #include "kernels/grad_input.cuh"
 #include "mutant_library.h"
 #include "plan/gemm_planner.cpp"
+#include "plan/cost.cpp"
 #include "plan/grad_input_planner.cpp"
 
 using namespace maskconv;
