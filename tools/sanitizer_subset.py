@@ -26,7 +26,12 @@ CASES: list[tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], dict[str
     (masked_conv2d, (2, 32, 9, 17), (40, 32, 3, 3), {"padding": 1}),
     (masked_conv2d, (1, 67, 12, 12), (3, 67, 3, 3), {"padding": 2, "dilation": 2, "normalization": "mean"}),
     (masked_conv2d, (2, 3, 15, 15), (64, 3, 7, 7), {"padding": 3, "stride": 2, "fill": "bias"}),
-    (masked_conv2d, (1, 32, 8, 8), (32, 8, 3, 3), {"groups": 4, "mask_update": "all", "pad_is_valid": True}),
+    (
+        masked_conv2d,
+        (1, 32, 8, 8),
+        (32, 8, 3, 3),
+        {"padding": 1, "groups": 4, "mask_update": "all", "pad_is_valid": True},
+    ),
     (masked_conv1d, (2, 24, 131), (129, 24, 5), {"padding": 2, "mask_update": 0.5}),
     (masked_conv3d, (1, 16, 5, 6, 7), (16, 16, 3, 3, 3), {"padding": 1, "mask_update": "center"}),
     (masked_conv2d, (2, 16, 9, 16), (40, 16, 3, 3), {"padding": 1, "mask": "soft"}),
@@ -46,7 +51,7 @@ def run_case(
     generator = torch.Generator().manual_seed(1)
     form = options.get("mask", "shared")
     values = torch.rand((shape[0], shape[1] if "channels" in form else 1, *shape[2:]), generator=generator)
-    mask = values.mul(values < 0.5) if "soft" in form else values < 0.5
+    mask = values.mul(values < 0.7) if "soft" in form else values < 0.7
     x = torch.randn(shape, generator=generator).to(dtype).masked_fill(mask == 0, float("nan"))
     weight = torch.randn(weight_shape, generator=generator).to(dtype)
     bias = torch.randn(weight_shape[0], generator=generator).to(dtype)
