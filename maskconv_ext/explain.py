@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import native, reference
-from .arguments import Options, check_call
+from .arguments import Options, check_call, is_soft
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def explain(
     if any(mode != "zeros" for mode in modes):
         call += ", padded beforehand"
     cuda = properties is not None or input.device.type == "cuda"
-    why_not = native.why_not(input, mask, options, "cuda" if cuda else input.device.type)
+    why_not = native.why_not(input, options, "cuda" if cuda else input.device.type)
     if why_not:
         return Explanation(call, "reference", f"because {why_not}")
     if not cuda:
@@ -145,7 +145,10 @@ def explain(
             0 if mask is None else mask.shape[0], dtype, numbers,
         )  # fmt: skip
         passes.append(Pass(name, tuple(_candidate(line) for line in lines.splitlines())))
-    return Explanation(call, "CUDA", "estimates as if every pixel were valid", tuple(passes))
+    reason = "estimates as if every pixel were valid"
+    if is_soft(mask) or not options.shared_mask:
+        reason += ", without the passes before that count the windows and select the input"
+    return Explanation(call, "CUDA", reason, tuple(passes))
 
 
 def _device(op: str, device: str | Device | None) -> Device | None:

@@ -18,8 +18,14 @@ from .geometry import Geometry
 LIBRARY = Path(__file__).with_name("_native.so")
 # Above this many taps a row's bitset no longer fits beside the tiles in shared memory.
 CUDA_MAX_TAPS = 1024
+# More parts of a mask than this are no longer passed to a kernel with its parameters.
+CUDA_MAX_MASK_PARTS = 64
 # The kernels need cp.async and mma.sync on bfloat16.
 CUDA_MIN_MAJOR = 8
+
+# How the forward operator computes, for tests and measurements: on the CPU "rows" or "dense", on CUDA
+# "composite"; "" is the one expected to be fastest.
+candidate = ""
 
 
 def _load() -> bool:
@@ -45,10 +51,10 @@ def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options
     """Whether the operators take this call; what they do not take runs on the reference."""
     if input.device.type == "cuda" and not _is_recent(input):
         return False
-    return not is_transformed() and not why_not(input, mask, options, input.device.type)
+    return not is_transformed() and not why_not(input, options, input.device.type)
 
 
-def why_not(input: Tensor, mask: Tensor | None, options: Options, device: str) -> str:
+def why_not(input: Tensor, options: Options, device: str) -> str:
     """Why the operators do not take this call on a device of that type; empty if they do."""
     if not is_loaded:
         return "the compiled library was not loaded"
@@ -60,8 +66,9 @@ def why_not(input: Tensor, mask: Tensor | None, options: Options, device: str) -
         return f"there is no engine for {device} devices"
     if not has_cuda:
         return "the library was built without CUDA"
-    if is_soft(mask) or not options.shared_mask:
-        return "the mask is soft, or has several channels"
+    parts = len(options.mask_channels)
+    if CUDA_MAX_MASK_PARTS < parts < input.shape[1]:
+        return f"the mask has {parts} parts, and CUDA takes {CUDA_MAX_MASK_PARTS}, or one a channel"
     if options.geometry.taps > CUDA_MAX_TAPS:
         return f"the kernel has {options.geometry.taps} taps, and CUDA takes {CUDA_MAX_TAPS}"
     return "" if input.shape[0] > 0 else "the batch is empty"
@@ -87,8 +94,8 @@ def masked_conv(
     return torch.ops.maskconv_ext.forward(
         input, mask, weight, bias, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
         _op_mask_channels(mask, options.mask_channels), options.normalization, options.mask_update,
-        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight),
-        *row_orders,
+        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight), *row_orders,
+        candidate,
     )  # fmt: skip
 
 

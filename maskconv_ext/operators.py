@@ -51,6 +51,7 @@ def _forward_fake(
     channels_last: bool,
     row_order: Tensor | None = None,
     grad_input_row_order: Tensor | None = None,
+    candidate: str = "",
 ) -> tuple[Tensor, Tensor, Tensor]:
     size = _output_size(input.shape, weight.shape, stride, padding, dilation)
     window_channels = groups if len(mask_channels) > 1 else 1
@@ -140,7 +141,7 @@ def _grad_input_row_order_fake(
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
-     ctx.channels_last, _, grad_input_row_order) = inputs  # fmt: skip
+     ctx.channels_last, _, grad_input_row_order, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
     _, out_mask, window_sum = output
     ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order)
@@ -210,7 +211,7 @@ def _forward_backward(
         grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
     wanted = (grad_input if needs_input else None, grad_weight, grad_bias if needs_bias else None)
     of_input, of_weight, of_bias = (grad if grad is None else grad.to(dtype) for grad in wanted)
-    return of_input, grad_mask, of_weight, of_bias, *[None] * 13
+    return of_input, grad_mask, of_weight, of_bias, *[None] * 14
 
 
 def _scale_grad_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

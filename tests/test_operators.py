@@ -17,7 +17,9 @@ SAMPLES = {
     "2-D no mask": (2, 1, None, False, torch.float64, ("none", "center", 0.0, 0.0, False)),
     "2-D fraction": (2, 1, "bool", False, torch.float32, ("ratio", "fraction", 0.0, 0.0, False)),
     "2-D parts": (2, 1, "parts", False, torch.float32, FORWARD),
+    "2-D parts of groups": (2, 2, "parts", False, torch.float32, FORWARD),
     "2-D soft": (2, 1, "soft", False, torch.float32, FORWARD),
+    "2-D soft fraction": (2, 1, "soft", True, torch.float32, ("mean", "fraction", 0.0, 0.0, False)),
     "3-D channels_last": (3, 1, "bool", True, torch.float32, FORWARD),
 }
 
@@ -44,7 +46,8 @@ def arguments(op: str, sample: str, device: str):
         b = leaf(4)
         return (x, mask, w, b, *geometry, normalization, update, threshold, fill, pad_is_valid, channels_last)
     grad = leaf(2, 4, *(size - 1 for size in SIZES[rank]), layout=memory_format)
-    valid = torch.rand(1 if mask is None else 2, 1, *grad.shape[2:], device=device) < 0.7
+    window_channels = groups if form == "parts" else 1
+    valid = torch.rand(1 if mask is None else 2, window_channels, *grad.shape[2:], device=device) < 0.7
     if op == "scale_grad":
         window_size = 3**rank
         if form == "soft":
@@ -81,9 +84,7 @@ def test_every_operator_is_checked():
 @pytest.mark.parametrize("op", OPERATORS)
 def test_opcheck(device, op, sample):
     require_native()
-    if device == "cuda" and sample in ("2-D parts", "2-D soft") and op != "scale_grad":
-        pytest.skip("the CUDA operators take shared hard masks only")
-    if sample == "2-D soft" and op in ("grad_input", "grad_weight"):
+    if "soft" in sample and op in ("grad_input", "grad_weight"):
         pytest.skip("the operators of the gradients take hard masks; soft ones multiply outside of them")
     torch.manual_seed(0)
     torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))
@@ -97,3 +98,27 @@ def test_opcheck_of_row_orders(device, op, sample):
     require_native()
     torch.manual_seed(0)
     torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))
+
+
+CANDIDATES = {"cpu": ("rows", "dense"), "cuda": ("composite",)}
+
+
+@pytest.mark.parametrize("sample", [name for name, (*_, dtype, _) in SAMPLES.items() if dtype != torch.bfloat16])
+def test_candidates_agree(device, sample):
+    require_native()
+    torch.manual_seed(0)
+    given = arguments("forward", sample, device)
+    chosen = torch.ops.maskconv_ext.forward(*given)
+    for candidate in CANDIDATES[device]:
+        for got, expected in zip(torch.ops.maskconv_ext.forward(*given, candidate=candidate), chosen):
+            torch.testing.assert_close(got, expected)
+
+
+def test_candidates_that_are_refused(device):
+    require_native()
+    known = ", ".join(map(repr, ("", *CANDIDATES[device])))
+    with pytest.raises(RuntimeError, match=f"candidate: got 'fast', needs one of {known}"):
+        torch.ops.maskconv_ext.forward(*arguments("forward", "1-D", device), candidate="fast")
+    if device == "cpu":
+        with pytest.raises(RuntimeError, match="'dense', which computes in float32 and float64 only"):
+            torch.ops.maskconv_ext.forward(*arguments("forward", "2-D channels_last", device), candidate="dense")

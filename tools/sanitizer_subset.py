@@ -20,14 +20,23 @@ KERNEL_NAME = "maskconv"
 # Relative L2 error: a few roundings of the output dtype; sums are in float32.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
-# Op, input shape, weight shape, options. Sizes are just past a tile in rows and filters: tails are guarded.
+# Op, input shape, weight shape, options; "mask" is "shared" unless it is said. Sizes are just past a tile in rows and
+# filters: tails are guarded.
 CASES: list[tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     (masked_conv2d, (2, 32, 9, 17), (40, 32, 3, 3), {"padding": 1}),
     (masked_conv2d, (1, 67, 12, 12), (3, 67, 3, 3), {"padding": 2, "dilation": 2, "normalization": "mean"}),
     (masked_conv2d, (2, 3, 15, 15), (64, 3, 7, 7), {"padding": 3, "stride": 2, "fill": "bias"}),
-    (masked_conv2d, (1, 32, 8, 8), (32, 8, 3, 3), {"groups": 4, "mask_update": "all", "pad_is_valid": True}),
+    (
+        masked_conv2d,
+        (1, 32, 8, 8),
+        (32, 8, 3, 3),
+        {"padding": 1, "groups": 4, "mask_update": "all", "pad_is_valid": True},
+    ),
     (masked_conv1d, (2, 24, 131), (129, 24, 5), {"padding": 2, "mask_update": 0.5}),
     (masked_conv3d, (1, 16, 5, 6, 7), (16, 16, 3, 3, 3), {"padding": 1, "mask_update": "center"}),
+    (masked_conv2d, (2, 16, 9, 16), (40, 16, 3, 3), {"padding": 1, "mask": "soft"}),
+    (masked_conv2d, (2, 67, 9, 5), (8, 67, 3, 3), {"padding": 1, "mask": "channels"}),
+    (masked_conv2d, (1, 32, 8, 9), (32, 16, 3, 3), {"groups": 2, "mask": "soft channels", "mask_update": "fraction"}),
 ]
 
 
@@ -40,28 +49,31 @@ def run_case(
 ) -> Iterator[str]:
     """Yields what differs from the CPU in float64."""
     generator = torch.Generator().manual_seed(1)
-    mask = torch.rand((shape[0], 1, *shape[2:]), generator=generator) < 0.5
-    x = torch.randn(shape, generator=generator).to(dtype).masked_fill(~mask, float("nan"))
+    form = options.get("mask", "shared")
+    values = torch.rand((shape[0], shape[1] if "channels" in form else 1, *shape[2:]), generator=generator)
+    mask = values.mul(values < 0.7) if "soft" in form else values < 0.7
+    x = torch.randn(shape, generator=generator).to(dtype).masked_fill(mask == 0, float("nan"))
     weight = torch.randn(weight_shape, generator=generator).to(dtype)
     bias = torch.randn(weight_shape[0], generator=generator).to(dtype)
     tensors: tuple[Tensor, ...] = (x, mask, weight, bias)
 
-    exact, exact_mask = op(x.double(), mask, weight.double(), bias.double(), **options)
+    arguments = {name: value for name, value in options.items() if name != "mask"}
+    exact, exact_mask = op(x.double(), mask, weight.double(), bias.double(), **arguments)
     # Sorted rows in one of the types: nothing else in them depends on it.
-    plans = (None, plan_of(mask, weight, options)) if dtype == torch.float16 else (None,)
+    plans = (None, plan_of(mask, weight, arguments)) if dtype == torch.float16 else (None,)
     for plan in plans:
-        output, out_mask = op(*(tensor.cuda() for tensor in tensors), **options, plan=plan)
+        output, out_mask = op(*(tensor.cuda() for tensor in tensors), **arguments, plan=plan)
         torch.cuda.synchronize()
         name = f"{op.__name__} {shape} {options} {dtype}" + (" with a plan" if plan else "")
-        if not torch.equal(out_mask.cpu(), exact_mask):
+        if not torch.allclose(out_mask.cpu().double(), exact_mask.double(), rtol=1e-6):
             yield f"{name}: another output mask"
         error = ((output.cpu().double() - exact).norm() / exact.norm()).item()
         if not error <= TOLERANCE[dtype]:
             yield f"{name}: relative error {error:.1e} is above {TOLERANCE[dtype]:.1e}"
 
 
-def plan_of(mask: Tensor, weight: Tensor, options: dict[str, Any]) -> MaskPlan:
-    own = {name: value for name, value in options.items() if name not in ("normalization", "fill", "groups")}
+def plan_of(mask: Tensor, weight: Tensor, arguments: dict[str, Any]) -> MaskPlan:
+    own = {name: value for name, value in arguments.items() if name not in ("normalization", "fill", "groups")}
     return MaskPlan(mask.cuda(), weight.shape[2:], **own)
 
 

@@ -5,6 +5,7 @@
 
 #include "device/ptx.cuh"
 #include "plan/conv_problem.h"
+#include "plan/windows.h"
 
 namespace maskconv {
 
@@ -22,6 +23,18 @@ __device__ __forceinline__ Acc window_scale(Normalization normalization, int32_t
     default:
       return 1;
   }
+}
+
+// Of the index-th window.
+template <class Acc>
+__device__ __forceinline__ Acc window_scale(Normalization normalization, const Windows& windows,
+                                            int64_t index) {
+  if (windows.soft) {
+    const Acc sum = ptx::load_global(static_cast<const Acc*>(windows.sum) + index);
+    return window_scale<Acc>(normalization, windows.size, sum);
+  }
+  const int32_t sum = ptx::load_global(static_cast<const int32_t*>(windows.sum) + index);
+  return window_scale<Acc>(normalization, windows.size, sum);
 }
 
 }  // namespace maskconv

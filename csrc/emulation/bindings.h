@@ -18,6 +18,7 @@ void bind_grad_weight(pybind11::module_& module);  // likewise
 void bind_candidates(pybind11::module_& module);   // likewise
 void bind_row_order(pybind11::module_& module);    // likewise
 void bind_scale_grad(pybind11::module_& module);
+void bind_masks(pybind11::module_& module);
 void bind_ptx_probe(pybind11::module_& module);
 void bind_faulty_kernels(pybind11::module_& module);
 

@@ -3,6 +3,7 @@
 #include "device/element.cuh"
 #include "emulation/bindings.h"
 #include "emulation/gemm_launch.h"
+#include "emulation/masks.h"
 #include "emulation/problem.h"
 #include "kernels/forward.cuh"
 #include "plan/forward_planner.h"
@@ -12,8 +13,8 @@ namespace {
 
 namespace py = pybind11;
 
-// Arrays as the kernels take them, the last three written in place; row_order may be left out. Without a
-// config name the planner chooses.
+// Arrays as the kernels take them, the last three written in place, unless `given` has windows counted
+// before; row_order may be left out. Without a config name the planner chooses.
 template <class Element>
 py::dict forward(ForwardArguments arguments, const py::dict& arrays, const std::string& config_name,
                  const LaunchOptions& options) {
@@ -24,12 +25,15 @@ py::dict forward(ForwardArguments arguments, const py::dict& arrays, const std::
   arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
   arguments.bias = readable<Element>(memory, arrays["bias"], "bias");
   arguments.output = writable<Element>(memory, arrays["output"], "output");
-  if (problem.mask_update == MaskUpdate::kFraction) {
+  if (arrays.contains("given")) {
+    arguments.given = to_windows<Accumulator<Element>>(memory, arrays["given"]);
+  } else if (problem.mask_update == MaskUpdate::kFraction) {
     arguments.out_mask = writable<float>(memory, arrays["out_mask"], "out_mask");
   } else {
     arguments.out_mask = writable<uint8_t>(memory, arrays["out_mask"], "out_mask");
   }
-  arguments.window_sum = writable<int32_t>(memory, arrays["window_sum"], "window_sum");
+  if (!arrays.contains("given"))
+    arguments.window_sum = writable<int32_t>(memory, arrays["window_sum"], "window_sum");
   arguments.row_order = optional_readable<uint32_t>(memory, arrays, "row_order");
 
   const GemmConfig config =
@@ -85,11 +89,10 @@ void bind_forward(py::module_& module) {
       "Name of the config the planner chooses.");
   module.def(
       "why_not_forward",
-      [](const py::dict& problem, const std::string& dtype, bool soft_mask, int32_t mask_channels,
-         const DeviceProperties& device) {
-        return why_not_forward(to_problem(problem), to_dtype(dtype), {soft_mask, mask_channels}, device);
+      [](const py::dict& problem, const std::string& dtype, const DeviceProperties& device) {
+        return why_not_forward(to_problem(problem), to_dtype(dtype), device);
       },
-      "problem"_a, "dtype"_a, "soft_mask"_a = false, "mask_channels"_a = 1, "device"_a = DeviceProperties{},
+      "problem"_a, "dtype"_a, "device"_a = DeviceProperties{},
       "Why the CUDA forward cannot run the problem; empty if it can.");
   module.def(
       "gemm_shared_bytes",

@@ -72,11 +72,10 @@ void bind_grad_input(py::module_& module) {
       "Name of the config the planner chooses.");
   module.def(
       "why_not_grad_input",
-      [](const py::dict& problem, const std::string& dtype, bool soft_mask, int32_t mask_channels,
-         const DeviceProperties& device) {
-        return why_not_grad_input(to_problem(problem), to_dtype(dtype), {soft_mask, mask_channels}, device);
+      [](const py::dict& problem, const std::string& dtype, const DeviceProperties& device) {
+        return why_not_grad_input(to_problem(problem), to_dtype(dtype), device);
       },
-      "problem"_a, "dtype"_a, "soft_mask"_a = false, "mask_channels"_a = 1, "device"_a = DeviceProperties{},
+      "problem"_a, "dtype"_a, "device"_a = DeviceProperties{},
       "Why the CUDA grad_input cannot run the problem; empty if it can.");
 }
 

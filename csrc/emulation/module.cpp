@@ -53,6 +53,7 @@ PYBIND11_MODULE(_emulation, module) {
   bind_grad_weight(module);
   bind_candidates(module);
   bind_row_order(module);
+  bind_masks(module);
 }
 
 }  // namespace maskconv::emulation

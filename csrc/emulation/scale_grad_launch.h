@@ -11,7 +11,7 @@ template <class Element>
 Counters launch_scale_grad(const ScaleGradParams& params, const LaunchOptions& options,
                            GlobalMemory& memory) {
   constexpr int32_t kWidest = kVectorBytes / sizeof(Element);
-  const Dim3 block{kScaleGradThreads, 1, 1};
+  const Dim3 block{kRowThreads, 1, 1};
   Counters counters;
   if (params.blocks() > 0) {
     const Dim3 grid{static_cast<unsigned>(params.blocks()), 1, 1};
@@ -23,7 +23,7 @@ Counters launch_scale_grad(const ScaleGradParams& params, const LaunchOptions& o
   }
   if (params.grad_bias != nullptr && params.bias_blocks() > 0) {
     const Dim3 grid{static_cast<unsigned>(params.bias_blocks()), 1, 1};
-    launch(grid, block, kScaleGradThreads * sizeof(Accumulator<Element>), options, memory,
+    launch(grid, block, kRowThreads * sizeof(Accumulator<Element>), options, memory,
            &sum_partial_grad_bias<Element>, params);
   }
   return counters;

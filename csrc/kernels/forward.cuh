@@ -80,8 +80,9 @@ struct Forward {
     }
   };
 
-  // valid(q)
+  // valid(q); of windows given, which differ between groups, finish_row knows.
   static __device__ __forceinline__ bool is_valid(const Params& params, const Window& window) {
+    if (params.given.valid != nullptr) return true;
     return params.problem.mask_update == MaskUpdate::kCenter ? window.center
                                                              : window.sum >= params.minimum_sum;
   }
@@ -96,11 +97,27 @@ struct Forward {
   static __device__ __forceinline__ void finish_row(const Params& params, const GemmTile& tile,
                                                     const Row& row, const Window& window, bool valid,
                                                     const Smem& smem, int32_t index) {
+    RowResult<Acc>* const result = smem.template row_result<RowResult<Acc>>(index);
+    if (params.given.valid != nullptr && row.gathers) {
+      ptx::store_shared(result, given_result<Acc>(params, tile, row));
+      return;
+    }
     const ConvProblem& problem = params.problem;
     const Acc scale = window_scale<Acc>(problem.normalization, problem.taps(), window.sum);
-    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index),
-                      RowResult<Acc>{RowPlace(row.position, valid), scale});
+    ptx::store_shared(result, RowResult<Acc>{RowPlace(row.position, valid), scale});
     if (tile.speaks_for_rows && row.position >= 0) store_window(params, row.position, window.sum, valid);
+  }
+
+  template <class Acc>
+  static __device__ __forceinline__ RowResult<Acc> given_result(const Params& params, const GemmTile& tile,
+                                                                const Row& row) {
+    const ConvProblem& problem = params.problem;
+    const Windows& windows = params.given;
+    const int64_t of_image =
+        problem.window_batch() > 1 ? row.position : row.position - row.image * problem.output_positions();
+    const int64_t window = of_image * windows.channels + (windows.channels > 1 ? tile.group : 0);
+    const bool valid = ptx::load_global(windows.valid + window) != 0;
+    return {RowPlace(row.position, valid), window_scale<Acc>(problem.normalization, windows, window)};
   }
 
   // Window sum and output mask of a row. Of a shared mask, the rows of the first image speak for all.

@@ -3,14 +3,13 @@
 #pragma once
 
 #include "device/element.cuh"
+#include "device/row_blocks.cuh"
 #include "device/window_scale.cuh"
 #include "plan/scale_grad.h"
 
 namespace maskconv {
 
-constexpr int32_t kScaleGradWarps = kScaleGradThreads / 32;
-// Caps the registers at 80 a thread. Not told so, ptxas spills some to fit more blocks.
-constexpr int32_t kScaleGradBlocksPerMultiprocessor = 3;
+constexpr int32_t kScaleGradWarps = kRowThreads / 32;
 
 // A thread's vector, and its accumulators in shared memory: as 16-byte chunks, those of a warp side by side.
 template <class Element, int32_t kVector>
@@ -19,26 +18,12 @@ struct ScaleGradTypes {
   static constexpr int32_t kChunk =
       kVector * int32_t{sizeof(Acc)} < kVectorBytes ? kVector : kVectorBytes / int32_t{sizeof(Acc)};
   static constexpr int32_t kChunks = kVector / kChunk;
-  static constexpr int32_t kSharedBytes = kScaleGradThreads * kVector * int32_t{sizeof(Acc)};
-  struct alignas(kVector * sizeof(Element)) Vector {
-    Element value[kVector];
-  };
+  static constexpr int32_t kSharedBytes = kRowThreads * kVector * int32_t{sizeof(Acc)};
+  using Vector = RowVector<Element, kVector>;
   struct alignas(kChunk * sizeof(Acc)) Chunk {
     Acc value[kChunk];
   };
 };
-
-template <class Acc>
-__device__ __forceinline__ Acc scale_of_window(const ScaleGradParams& params, int64_t window) {
-  const ScaleGradProblem& problem = params.problem;
-  const auto taps = static_cast<int32_t>(problem.window_size);
-  if (problem.soft) {
-    const Acc sum = ptx::load_global(static_cast<const Acc*>(params.window_sum) + window);
-    return window_scale<Acc>(problem.normalization, taps, sum);
-  }
-  const int32_t sum = ptx::load_global(static_cast<const int32_t*>(params.window_sum) + window);
-  return window_scale<Acc>(problem.normalization, taps, sum);
-}
 
 // Adds up the threads of a block that hold the same columns, and stores the block's partial sums.
 template <class Element, int32_t kVector>
@@ -77,53 +62,44 @@ __device__ __forceinline__ void reduce_columns(const ScaleGradParams& params, Ac
 }
 
 template <class Element, int32_t kVector>
-__global__ void __launch_bounds__(kScaleGradThreads, kScaleGradBlocksPerMultiprocessor)
+__global__ void __launch_bounds__(kRowThreads, kRowBlocksPerMultiprocessor)
     scale_grad(const __grid_constant__ ScaleGradParams params) {
   using Types = ScaleGradTypes<Element, kVector>;
   using Acc = typename Types::Acc;
   using Vector = typename Types::Vector;
   const ScaleGradProblem& problem = params.problem;
-  const int64_t row_block = blockIdx.x / params.column_blocks;
-  const int32_t column_block = blockIdx.x % params.column_blocks;
-  const int32_t thread_column = threadIdx.x % params.threads_per_row;
-  const int32_t column = (column_block * params.threads_per_row + thread_column) * kVector;
-  const int32_t rows_at_once = kScaleGradThreads / params.threads_per_row;
-  const int64_t first_row = row_block * params.rows_per_block;
-  const int64_t end =
-      first_row + params.rows_per_block < problem.rows() ? first_row + params.rows_per_block : problem.rows();
+  const RowThread thread(params, problem.rows());
+  const int32_t column = thread.column;
 
   Acc sums[kVector] = {};
   if (column < problem.filters) {
     const bool sums_invalid = problem.bias_from_all && params.grad_bias != nullptr;
+    const Windows windows{params.window_sum, params.valid, problem.window_channels,
+                          static_cast<int32_t>(problem.window_size), problem.soft};
     const int32_t window_channel = column / problem.filters_per_window();
-    // The row of windows wraps around where the batch shares one image of them.
-    const int64_t window_rows = problem.window_batch * problem.positions;
-    const int64_t window_step = rows_at_once % window_rows;
-    int64_t row = first_row + threadIdx.x / params.threads_per_row;
-    int64_t window_row = row % window_rows;
-    while (row < end) {
-      Vector values[kScaleGradUnroll];
-      Acc scale[kScaleGradUnroll];
-      bool valid[kScaleGradUnroll];
+    WrappedRow window_row(thread, problem.window_batch * problem.positions);
+    for (int64_t row = thread.row; row < thread.end; row += int64_t{kRowUnroll} * thread.rows_at_once) {
+      Vector values[kRowUnroll];
+      Acc scale[kRowUnroll];
+      bool valid[kRowUnroll];
 #pragma unroll
-      for (int32_t i = 0; i < kScaleGradUnroll; ++i) {  // all loads before the first store
-        const int64_t at = row + i * rows_at_once;
-        const int64_t window = window_row * problem.window_channels + window_channel;
-        const bool exists = at < end;
-        valid[i] = exists && ptx::load_global(params.valid + window) != 0;
-        scale[i] = valid[i] ? scale_of_window<Acc>(params, window) : Acc{0};
+      for (int32_t i = 0; i < kRowUnroll; ++i) {  // all loads before the first store
+        const int64_t at = row + i * thread.rows_at_once;
+        const int64_t window = *window_row * windows.channels + window_channel;
+        const bool exists = at < thread.end;
+        valid[i] = exists && ptx::load_global(windows.valid + window) != 0;
+        scale[i] = valid[i] ? window_scale<Acc>(problem.normalization, windows, window) : Acc{0};
         values[i] = Vector{};
         if (valid[i] || (exists && sums_invalid)) {
           const Element* from = static_cast<const Element*>(params.grad) + at * problem.filters + column;
           values[i] = ptx::load_global(reinterpret_cast<const Vector*>(from));
         }
-        window_row += window_step;
-        if (window_row >= window_rows) window_row -= window_rows;
+        window_row.next();
       }
 #pragma unroll
-      for (int32_t i = 0; i < kScaleGradUnroll; ++i) {
-        const int64_t at = row + i * rows_at_once;
-        if (at >= end) break;
+      for (int32_t i = 0; i < kRowUnroll; ++i) {
+        const int64_t at = row + i * thread.rows_at_once;
+        if (at >= thread.end) break;
         Vector result;
 #pragma unroll
         for (int32_t j = 0; j < kVector; ++j) {
@@ -134,15 +110,14 @@ __global__ void __launch_bounds__(kScaleGradThreads, kScaleGradBlocksPerMultipro
         Element* const to = static_cast<Element*>(params.scaled) + at * problem.filters + column;
         ptx::store_global(reinterpret_cast<Vector*>(to), result);
       }
-      row += int64_t{kScaleGradUnroll} * rows_at_once;
     }
   }
-  if (params.grad_bias != nullptr) reduce_columns<Element, kVector>(params, sums, row_block, column);
+  if (params.grad_bias != nullptr) reduce_columns<Element, kVector>(params, sums, thread.row_block, column);
 }
 
 // A lane adds up a column, each warp every eighth row of it.
 template <class Element>
-__global__ void __launch_bounds__(kScaleGradThreads)
+__global__ void __launch_bounds__(kRowThreads)
     sum_partial_grad_bias(const __grid_constant__ ScaleGradParams params) {
   using Acc = Accumulator<Element>;
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;

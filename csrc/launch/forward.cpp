@@ -11,7 +11,7 @@ void launch_forward(const ForwardArguments& arguments, void* cuda_stream) {
   const ConvProblem& problem = arguments.problem;
   if (problem.rows() == 0 || problem.filters == 0) return;
   const DeviceProperties device = current_device_properties();
-  const std::string why_not = why_not_forward(problem, arguments.dtype, MaskTraits{}, device);
+  const std::string why_not = why_not_forward(problem, arguments.dtype, device);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA forward cannot run: " + why_not);
 
   const GemmConfig config =

@@ -11,7 +11,7 @@ void launch_grad_input(const GradInputArguments& arguments, void* cuda_stream) {
   const ConvProblem& problem = arguments.problem;
   if (problem.batch * problem.input_positions() == 0 || problem.channels == 0) return;
   const DeviceProperties device = current_device_properties();
-  const std::string why_not = why_not_grad_input(problem, arguments.dtype, MaskTraits{}, device);
+  const std::string why_not = why_not_grad_input(problem, arguments.dtype, device);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA grad_input cannot run: " + why_not);
 
   const GemmShape shape = grad_input_shape(problem, arguments.row_order != nullptr);

@@ -11,7 +11,7 @@ template <class Element, int32_t kVector>
 void launch_pass(const ScaleGradParams& params, cudaStream_t stream) {
   constexpr int32_t kShared = ScaleGradTypes<Element, kVector>::kSharedBytes;
   scale_grad<Element, kVector>
-      <<<static_cast<unsigned>(params.blocks()), kScaleGradThreads, kShared, stream>>>(params);
+      <<<static_cast<unsigned>(params.blocks()), kRowThreads, kShared, stream>>>(params);
 }
 
 template <class Element>
@@ -24,9 +24,9 @@ void launch(const ScaleGradParams& params, cudaStream_t stream) {
     }
   }
   if (params.grad_bias == nullptr || params.bias_blocks() == 0) return;
-  constexpr int32_t kShared = kScaleGradThreads * sizeof(Accumulator<Element>);
+  constexpr int32_t kShared = kRowThreads * sizeof(Accumulator<Element>);
   sum_partial_grad_bias<Element>
-      <<<static_cast<unsigned>(params.bias_blocks()), kScaleGradThreads, kShared, stream>>>(params);
+      <<<static_cast<unsigned>(params.bias_blocks()), kRowThreads, kShared, stream>>>(params);
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 // maskconv_ext::forward on the CPU.
-#include <cstdlib>
-#include <string_view>
-
+#include "ops/convolve.h"
 #include "ops/forward_call.h"
 #include "ops/runtime.h"
 
@@ -12,27 +10,6 @@ namespace {
 cpu::Strides strides_of(int64_t positions, int64_t channels, bool channels_last) {
   if (channels_last) return {positions * channels, channels, 1};
   return {positions * channels, 1, positions};
-}
-
-// The framework's convolution of `input` as the geometry says, without bias.
-Tensor convolve(const Tensor& input, const Tensor& weight, const ConvArguments& arguments) {
-  const size_t rank = arguments.stride.size();
-  Tensor padded = input;
-  Sizes padding(rank);
-  bool symmetric = true;
-  for (size_t axis = 0; axis < rank; ++axis) {
-    padding[axis] = arguments.padding[2 * axis];
-    symmetric = symmetric && arguments.padding[2 * axis + 1] == padding[axis];
-  }
-  if (!symmetric) {
-    Sizes sides;  // last axis first
-    for (size_t axis = rank; axis-- > 0;)
-      sides.insert(sides.end(), {arguments.padding[2 * axis], arguments.padding[2 * axis + 1]});
-    padded = torch::stable::pad(input, sides, "constant", 0.0);
-    padding.assign(rank, 0);
-  }
-  return call_aten("aten::convolution", "", padded, weight, std::optional<Tensor>(), arguments.stride,
-                   padding, arguments.dilation, false, Sizes(rank, 0), arguments.groups);
 }
 
 // Select, convolve, finish: see cpu/engine.h.
@@ -60,17 +37,24 @@ Tensor forward_dense(const ForwardCall& call, const ConvArguments& arguments, co
   return output;
 }
 
-// MASKCONV_CPU_ROUTE=rows computes valid rows only, whatever would be faster: for tests and measurements.
-bool takes_dense_route(const ConvProblem& problem, DType dtype, const std::vector<uint8_t>& valid) {
-  const char* forced = std::getenv("MASKCONV_CPU_ROUTE");
-  return !(forced && std::string_view(forced) == "rows") && cpu::prefers_dense(problem, dtype, valid);
+// "rows" computes the valid rows only, "dense" is the framework's convolution between two passes; by default,
+// what is expected to be faster.
+bool takes_dense_route(const std::string& candidate, const ConvProblem& problem, DType dtype,
+                       const std::vector<uint8_t>& valid) {
+  check_candidate(candidate, {"rows", "dense"});
+  if (candidate.empty()) return cpu::prefers_dense(problem, dtype, valid);
+  const bool dense = candidate == "dense";
+  STD_TORCH_CHECK(!dense || dtype == DType::kFloat32 || dtype == DType::kFloat64,
+                  "maskconv_ext: candidate: got 'dense', which computes in float32 and float64 only");
+  return dense && problem.rows() > 0;
 }
 
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(
     Tensor input, std::optional<Tensor> mask, Tensor weight, std::optional<Tensor> bias, Sizes stride,
     Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, std::string normalization,
     std::string mask_update, double threshold, std::optional<double> fill, bool pad_is_valid,
-    bool channels_last, std::optional<Tensor> row_order, std::optional<Tensor> grad_input_row_order) {
+    bool channels_last, std::optional<Tensor> row_order, std::optional<Tensor> grad_input_row_order,
+    std::string candidate) {
   check_no_row_order(row_order);
   check_no_row_order(grad_input_row_order);
   const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
@@ -88,7 +72,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
   const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, call.mask.view, out);
 
   Tensor output;
-  if (takes_dense_route(problem, dtype, valid)) {
+  if (takes_dense_route(candidate, problem, dtype, valid)) {
     output = forward_dense(call, arguments, input, weight, channels_last, valid, out);
   } else {
     output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);

@@ -1,47 +1,70 @@
-// maskconv_ext::forward on CUDA: one launch, and those that sort the rows where no order is given and sorting
-// is expected to pay. Other layouts than channels_last cost a copy on either side.
+// maskconv_ext::forward on CUDA. A mask that says no more than which positions are read, for all channels,
+// takes one launch; of others the windows are counted and the input is selected before. Where no order of
+// rows is given, and sorting is expected to pay, rows are sorted first. Other layouts than channels_last cost
+// a copy on either side.
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/forward.h"
 #include "ops/cuda_stream.h"
-#include "ops/forward_call.h"
+#include "ops/forward_composite_cuda.h"
+#include "ops/masks_cuda.h"
 #include "ops/row_order.h"
 
 namespace maskconv::ops {
 
 namespace {
 
-std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tensor> mask, Tensor weight,
-                                                std::optional<Tensor> bias, Sizes stride, Sizes padding,
-                                                Sizes dilation, int64_t groups, Sizes mask_channels,
-                                                std::string normalization, std::string mask_update,
-                                                double threshold, std::optional<double> fill,
-                                                bool pad_is_valid, bool channels_last,
-                                                std::optional<Tensor> row_order, std::optional<Tensor>) {
-  const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
-  ForwardCall call(input, mask, weight, bias,
-                   {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups}, mask_channels,
-                   normalization, mask_update, threshold, fill, pad_is_valid);
-  STD_TORCH_CHECK(call.mask.view.shared() && !call.mask.soft(),
-                  "maskconv_ext: mask: the CUDA kernel needs a bool or uint8 mask shared by all channels");
-  STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");
+// The implicit GEMM. Returns (N, K, *O), stored (N, *O, K).
+Tensor forward_gemm_cuda(const ForwardCall& call, const Tensor& input, const Tensor& weight,
+                         const std::optional<Tensor>& row_order) {
   const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), true);
-
-  const Tensor x = to_engine_layout(input), w = to_engine_layout(weight);
+  const Tensor w = to_engine_layout(weight);
   ForwardArguments arguments;
   arguments.problem = call.problem;
   arguments.dtype = dtype_of(input);
-  arguments.input = x.data_ptr();
-  arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
   arguments.weight = w.data_ptr();
   arguments.bias = call.bias_data();
   arguments.output = output.data_ptr();
-  arguments.out_mask = call.out_mask.data_ptr();
-  arguments.window_sum = static_cast<int32_t*>(call.window_sum.data_ptr());
 
-  const std::optional<Tensor> order = choose_row_order(arguments, row_order, input);
+  // What the arguments point to, until the launch is queued.
+  Tensor x;
+  std::optional<CountedWindows> counted;
+  std::optional<Tensor> live, order;
+  if (call.mask.view.shared() && !call.mask.soft()) {
+    x = to_engine_layout(input);
+    arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
+    arguments.out_mask = call.out_mask.data_ptr();
+    arguments.window_sum = static_cast<int32_t*>(call.window_sum.data_ptr());
+  } else {
+    counted = count_windows_cuda(call, input);
+    x = select_cuda(call.problem, call.mask, input);
+    arguments.given = counted->windows;
+    // Holes that all channels share are not even read; others are zeros by now.
+    if (call.mask.view.shared()) {
+      live = torch::stable::to(call.mask.storage, ScalarType::Bool);
+      arguments.mask = static_cast<const uint8_t*>(live->data_ptr());
+    }
+  }
+  arguments.input = x.data_ptr();
+  if (arguments.mask != nullptr) order = choose_row_order(arguments, row_order, input);
   arguments.row_order = row_order_data(order);
   launch_forward(arguments, current_stream(input));
+  return output;
+}
+
+std::tuple<Tensor, Tensor, Tensor> forward_cuda(
+    Tensor input, std::optional<Tensor> mask, Tensor weight, std::optional<Tensor> bias, Sizes stride,
+    Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, std::string normalization,
+    std::string mask_update, double threshold, std::optional<double> fill, bool pad_is_valid,
+    bool channels_last, std::optional<Tensor> row_order, std::optional<Tensor>, std::string candidate) {
+  check_candidate(candidate, {"composite"});
+  const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
+  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
+  const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
+                         threshold, fill, pad_is_valid);
+  STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");
+  const Tensor output = candidate == "composite" ? forward_composite_cuda(call, arguments, input, weight)
+                                                 : forward_gemm_cuda(call, input, weight, row_order);
   return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
           call.public_window(call.window_sum)};
 }

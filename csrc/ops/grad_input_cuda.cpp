@@ -1,10 +1,12 @@
-// maskconv_ext::grad_input on CUDA: one launch, and those that sort the rows (ops/forward_cuda.cpp). Other
-// layouts than channels_last cost a copy on either side.
+// maskconv_ext::grad_input on CUDA: one launch, and those that sort the rows (ops/forward_cuda.cpp); under a
+// mask that differs between channels another, which selects in place. Other layouts than channels_last cost a
+// copy on either side.
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/grad_input.h"
 #include "ops/cuda_stream.h"
 #include "ops/gradient_call.h"
+#include "ops/masks_cuda.h"
 #include "ops/row_order.h"
 
 namespace maskconv::ops {
@@ -17,20 +19,22 @@ Tensor grad_input_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<T
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
   const GradInputCall call(grad, valid, mask, weight,
                            {input_size, sizes_of(weight), stride, padding, dilation, groups}, mask_channels);
-  STD_TORCH_CHECK(call.mask.view.shared(),
-                  "maskconv_ext: mask: the CUDA kernel needs one shared by all channels");
   if (call.gradient) {
     GradInputArguments arguments;
     arguments.problem = call.problem;
     arguments.dtype = dtype_of(grad);
     arguments.grad = call.gradient->grad.data_ptr();
-    arguments.valid = call.gradient->valid_data();
-    arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
+    const std::optional<Tensor> valid_anywhere = call.gradient->valid_anywhere();
+    if (valid_anywhere) arguments.valid = static_cast<const uint8_t*>(valid_anywhere->data_ptr());
+    const bool shared = call.mask.view.shared();
+    if (shared) arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
     arguments.weight = call.weight.data_ptr();
     arguments.grad_input = call.grad_input.data_ptr();
-    const std::optional<Tensor> order = choose_row_order(arguments, row_order, grad);
+    std::optional<Tensor> order;
+    if (arguments.mask != nullptr) order = choose_row_order(arguments, row_order, grad);
     arguments.row_order = row_order_data(order);
     launch_grad_input(arguments, current_stream(grad));
+    if (!shared) select_in_place_cuda(call.problem, call.mask, call.grad_input);
   }
   return call.result(channels_last);
 }

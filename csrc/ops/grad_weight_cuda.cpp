@@ -1,9 +1,11 @@
-// maskconv_ext::grad_weight on CUDA. Other layouts than channels_last cost a copy.
+// maskconv_ext::grad_weight on CUDA. A mask that differs between channels is applied in a pass before; other
+// layouts than channels_last cost a copy.
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/grad_weight.h"
 #include "ops/cuda_stream.h"
 #include "ops/gradient_call.h"
+#include "ops/masks_cuda.h"
 
 namespace maskconv::ops {
 
@@ -15,16 +17,17 @@ Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, 
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
   const GradWeightCall call(grad, valid, input, mask,
                             {sizes_of(input), weight_size, stride, padding, dilation, groups}, mask_channels);
-  STD_TORCH_CHECK(call.mask.view.shared(),
-                  "maskconv_ext: mask: the CUDA kernel needs one shared by all channels");
   if (call.gradient) {
     GradWeightArguments arguments;
     arguments.problem = call.problem;
     arguments.dtype = dtype_of(grad);
     arguments.grad = call.gradient->grad.data_ptr();
-    arguments.valid = call.gradient->valid_data();
-    arguments.input = call.input.data_ptr();
-    arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
+    const std::optional<Tensor> valid_anywhere = call.gradient->valid_anywhere();
+    if (valid_anywhere) arguments.valid = static_cast<const uint8_t*>(valid_anywhere->data_ptr());
+    const bool shared = call.mask.view.shared();
+    const Tensor x = shared ? to_engine_layout(input) : select_cuda(call.problem, call.mask, input);
+    arguments.input = x.data_ptr();
+    if (shared) arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
     arguments.result = call.grad_weight.data_ptr();
     const GradWeightPlan plan = plan_grad_weight(call.problem, arguments.dtype, operands_aligned(arguments),
                                                  current_device_properties());

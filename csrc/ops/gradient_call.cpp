@@ -18,6 +18,11 @@ Gradient::Gradient(const Tensor& grad, const std::optional<Tensor>& valid, const
   this->valid = to_engine_layout(*valid);
 }
 
+std::optional<Tensor> Gradient::valid_anywhere() const {
+  if (!valid || valid->size(valid->dim() - 1) == 1) return valid;
+  return call_aten("aten::any", "dim", *valid, int64_t{-1}, false);
+}
+
 GradInputCall::GradInputCall(const Tensor& grad, const std::optional<Tensor>& valid,
                              const std::optional<Tensor>& mask, const Tensor& weight,
                              const ConvArguments& arguments, const Sizes& mask_channels)
@@ -40,7 +45,6 @@ GradWeightCall::GradWeightCall(const Tensor& grad, const std::optional<Tensor>& 
   STD_TORCH_CHECK(input.scalar_type() == grad.scalar_type(), "maskconv_ext: input: needs the dtype of grad");
   this->mask = make_mask(mask, input, mask_channels, problem);
   if (problem.batch > 0) gradient.emplace(grad, valid, arguments, problem, this->mask);
-  this->input = to_engine_layout(input);
 }
 
 }  // namespace maskconv::ops

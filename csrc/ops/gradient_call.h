@@ -16,6 +16,9 @@ struct Gradient {
 
   Tensor grad;                  // (N, *O, K)
   std::optional<Tensor> valid;  // (window_batch, *O, Gw)
+
+  // (window_batch, *O): where any window channel is valid.
+  std::optional<Tensor> valid_anywhere() const;
 };
 
 struct GradInputCall {
@@ -46,7 +49,6 @@ struct GradWeightCall {
   Tensor grad_weight;  // (K, C / groups, *R), stored as (K, *R, C / groups)
   Mask mask;
   std::optional<Gradient> gradient;  // none of an empty batch: there is nothing to sum
-  Tensor input;                      // (N, *S, C)
 
  private:
   Tensor zeros() const {

@@ -26,8 +26,9 @@ Tensor grad_weight_cpu(Tensor grad, std::optional<Tensor> valid, Tensor input, s
   const GradWeightCall call(grad, valid, input, mask,
                             {sizes_of(input), weight_size, stride, padding, dilation, groups}, mask_channels);
   if (call.gradient) {
+    const Tensor x = to_engine_layout(input);
     cpu::grad_weight(cpu_runtime(), call.problem, dtype_of(grad), call.mask.view,
-                     call.gradient->grad.data_ptr(), call.input.data_ptr(), call.gradient->valid_data(),
+                     call.gradient->grad.data_ptr(), x.data_ptr(), call.gradient->valid_data(),
                      call.grad_weight.data_ptr());
   }
   return call.result();

@@ -5,13 +5,14 @@
 STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   // The whole masked convolution: output, output mask, window sum. `fill` None stands for the bias. Row
   // orders (csrc/plan/row_order.h) make no difference to the results, and are None on the CPU; that of
-  // grad_input is for the backward.
+  // grad_input is for the backward. `candidate` names one of the ways to compute it, "" the one expected to
+  // be fastest.
   library.def(
       "forward(Tensor input, Tensor? mask, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
       "threshold, "
       "float? fill, bool pad_is_valid, bool channels_last, Tensor? row_order=None, "
-      "Tensor? grad_input_row_order=None) -> (Tensor, Tensor, Tensor)");
+      "Tensor? grad_input_row_order=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
   // From the gradient of the output to that of the accumulator a, scale(window_sum) * grad where `valid`,
   // else 0, with the channels last in memory; and the gradient of the bias, of no elements unless it is
   // needed.

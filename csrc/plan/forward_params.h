@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "plan/gemm_params.h"
+#include "plan/windows.h"
 
 namespace maskconv {
 
@@ -19,6 +20,10 @@ struct ForwardArguments {
   void* out_mask = nullptr;       // (window_batch, oD, oH, oW): uint8, or float32 for MaskUpdate::kFraction
   int32_t* window_sum = nullptr;  // (window_batch, oD, oH, oW)
   const uint32_t* row_order = nullptr;  // (N * oD * oH * oW), or null
+  // Windows counted before, of a mask that says more than which positions are read: the mask above may then
+  // be null, input is selected already, and out_mask and window_sum are not written. None with a null
+  // `valid`.
+  Windows given;
 };
 
 // Rows are output positions, the source is the input.
@@ -27,6 +32,7 @@ struct ForwardParams : GemmParams {
   void* out_mask = nullptr;
   int32_t* window_sum = nullptr;
   int32_t minimum_sum = 1;  // valid(q) is s >= minimum_sum, except for MaskUpdate::kCenter
+  Windows given;
 };
 
 }  // namespace maskconv

@@ -26,10 +26,7 @@ GemmShape forward_shape(const ConvProblem& problem) {
   return shape;
 }
 
-std::string why_not_forward(const ConvProblem& problem, DType dtype, const MaskTraits& mask,
-                            const DeviceProperties& device) {
-  const std::string why_not = why_not_mask(mask);
-  if (!why_not.empty()) return why_not;
+std::string why_not_forward(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
   return why_not_config(simt_config(dtype), problem, forward_shape(problem), dtype, true, device);
 }
 
@@ -50,6 +47,7 @@ ForwardParams make_forward_params(const ForwardArguments& arguments, const GemmC
   params.out_mask = arguments.out_mask;
   params.window_sum = arguments.window_sum;
   params.minimum_sum = minimum_sum(arguments.problem);
+  params.given = arguments.given;
   return params;
 }
 

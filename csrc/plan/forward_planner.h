@@ -11,11 +11,9 @@ namespace maskconv {
 GemmShape forward_shape(const ConvProblem& problem);
 
 // Empty if the CUDA forward takes the problem, else why not, as the end of a sentence: "…, because <reason>".
-std::string why_not_forward(const ConvProblem& problem, DType dtype, const MaskTraits& mask,
-                            const DeviceProperties& device);
-inline bool can_run_forward(const ConvProblem& problem, DType dtype, const MaskTraits& mask,
-                            const DeviceProperties& device) {
-  return why_not_forward(problem, dtype, mask, device).empty();
+std::string why_not_forward(const ConvProblem& problem, DType dtype, const DeviceProperties& device);
+inline bool can_run_forward(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
+  return why_not_forward(problem, dtype, device).empty();
 }
 
 // True if both operands may be loaded 16 bytes at a time.

@@ -62,20 +62,7 @@ GemmConfig gemm_config_named(const std::string& wanted) {
   throw std::invalid_argument("no tile is named '" + wanted + "'; there are " + known);
 }
 
-std::string why_not_mask(const MaskTraits& mask) {
-  if (mask.soft) return "the mask is soft; the CUDA kernel takes a bool or uint8 mask, or none";
-  if (mask.channels != 1)
-    return "the mask has " + std::to_string(mask.channels) +
-           " channels; the CUDA kernel takes one mask shared by all channels";
-  return {};
-}
-
-std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,
-                           DType dtype, bool aligned, const DeviceProperties& device) {
-  const int64_t taps = int64_t{problem.kernel[0]} * problem.kernel[1] * problem.kernel[2];
-  if (taps > kMaxTaps)
-    return "the kernel has " + std::to_string(taps) + " taps; the CUDA kernel takes at most " +
-           std::to_string(kMaxTaps);
+std::string why_not_positions(const ConvProblem& problem) {
   for (int axis = 0; axis < kAxes; ++axis) {
     const int64_t windows = int64_t{problem.output[axis] - 1} * problem.stride[axis] +
                             int64_t{problem.kernel[axis] - 1} * problem.dilation[axis];
@@ -85,6 +72,17 @@ std::string why_not_config(const GemmConfig& config, const ConvProblem& problem,
       return "the windows reach over " + std::to_string(reach + 1) +
              " positions of one axis; the CUDA kernel counts them in 32 bits";
   }
+  return {};
+}
+
+std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,
+                           DType dtype, bool aligned, const DeviceProperties& device) {
+  const int64_t taps = int64_t{problem.kernel[0]} * problem.kernel[1] * problem.kernel[2];
+  if (taps > kMaxTaps)
+    return "the kernel has " + std::to_string(taps) + " taps; the CUDA kernel takes at most " +
+           std::to_string(kMaxTaps);
+  const std::string why_not_reach = why_not_positions(problem);
+  if (!why_not_reach.empty()) return why_not_reach;
   if (config.kernel == GemmKernel::kMma) {
     const std::string why_not = why_not_mma(config, shape, dtype, aligned, device);
     if (!why_not.empty()) return why_not;

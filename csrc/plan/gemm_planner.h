@@ -8,12 +8,6 @@
 
 namespace maskconv {
 
-// The mask as the caller has it; the CUDA kernels take none, or a hard one shared by all channels.
-struct MaskTraits {
-  bool soft = false;
-  int32_t channels = 1;
-};
-
 // Bounded by what the bitsets of a tile take in shared memory: 128 bytes a row at 1024 taps.
 constexpr int32_t kMaxTaps = 1024;
 
@@ -34,8 +28,8 @@ std::string name(const GemmConfig& config);
 // Throws std::invalid_argument, listing the names there are.
 GemmConfig gemm_config_named(const std::string& name);
 
-// Empty if the CUDA kernels can work with the mask, else why not, as the end of a sentence.
-std::string why_not_mask(const MaskTraits& mask);
+// Empty if 32 bits can count the positions that windows reach, else why not, as the end of a sentence.
+std::string why_not_positions(const ConvProblem& problem);
 
 // Empty if `config` can run the product, else why not. `aligned`: operands start on 16-byte boundaries.
 std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,

@@ -23,10 +23,7 @@ GemmShape grad_input_shape(const ConvProblem& problem, bool has_row_order) {
   return shape;
 }
 
-std::string why_not_grad_input(const ConvProblem& problem, DType dtype, const MaskTraits& mask,
-                               const DeviceProperties& device) {
-  const std::string why_not = why_not_mask(mask);
-  if (!why_not.empty()) return why_not;
+std::string why_not_grad_input(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
   return why_not_config(simt_config(dtype), problem, grad_input_shape(problem), dtype, true, device);
 }
 

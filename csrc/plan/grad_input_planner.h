@@ -11,8 +11,7 @@ namespace maskconv {
 GemmShape grad_input_shape(const ConvProblem& problem, bool has_row_order = false);
 
 // Empty if the CUDA grad_input takes the problem, else why not, as the end of a sentence.
-std::string why_not_grad_input(const ConvProblem& problem, DType dtype, const MaskTraits& mask,
-                               const DeviceProperties& device);
+std::string why_not_grad_input(const ConvProblem& problem, DType dtype, const DeviceProperties& device);
 
 // True if both operands may be loaded 16 bytes at a time.
 bool operands_aligned(const GradInputArguments& arguments);

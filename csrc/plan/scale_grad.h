@@ -2,12 +2,11 @@
 // scale(q) * grad where valid(q), else 0, and the gradient of the bias.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "plan/conv_problem.h"
 #include "plan/dtype.h"
-#include "plan/gemm_params.h"
+#include "plan/row_blocks.h"
 
 namespace maskconv {
 
@@ -37,45 +36,20 @@ struct ScaleGradArguments {
   const void* window_sum = nullptr;  // as valid
   void* scaled = nullptr;            // as grad
   void* grad_bias = nullptr;         // (K), or null
-  void* partial_sums = nullptr;      // accumulators (ScaleGradParams::row_blocks, K); null without grad_bias
+  void* partial_sums = nullptr;      // accumulators (RowBlocks::row_blocks, K); null without grad_bias
 };
 
-struct ScaleGradParams : ScaleGradArguments {
-  int32_t vector = 1;           // elements a thread loads and stores at once
-  int32_t threads_per_row = 1;  // a power of two, so that shuffles reduce over the rows of a warp
-  int32_t column_blocks = 0;
-  int64_t row_blocks = 0;
-  int64_t rows_per_block = 0;
-
-  constexpr int64_t blocks() const { return row_blocks * column_blocks; }
+struct ScaleGradParams : ScaleGradArguments, RowBlocks {
   // Of the second kernel, a lane a filter.
   constexpr int32_t bias_blocks() const { return (problem.filters + 31) / 32; }
 };
-
-constexpr int32_t kScaleGradThreads = 256;
-// Rows whose loads a thread has in flight together: enough bytes to hide the latency of memory.
-constexpr int32_t kScaleGradUnroll = 4;
-// Blocks a column of partial sums is cut into at most: as many as the largest GPUs hold at once, and little
-// to add up. A constant, so that the order of the sums is one on every GPU.
-constexpr int64_t kScaleGradMaxRowBlocks = 1024;
 
 inline ScaleGradParams make_scale_grad_params(const ScaleGradArguments& arguments) {
   const ScaleGradProblem& problem = arguments.problem;
   const auto begins =
       reinterpret_cast<uintptr_t>(arguments.grad) | reinterpret_cast<uintptr_t>(arguments.scaled);
-  const bool aligned = begins % kVectorBytes == 0;
-  const int32_t widest = kVectorBytes / element_bytes(arguments.dtype);
-  ScaleGradParams params{arguments};
-  params.vector = aligned && problem.filters_per_window() % widest == 0 ? widest : 1;
-  const int32_t vectors = problem.filters / params.vector;
-  while (params.threads_per_row < std::min(vectors, 32)) params.threads_per_row *= 2;
-  params.column_blocks = (vectors + params.threads_per_row - 1) / params.threads_per_row;
-  const int64_t at_once = kScaleGradThreads / params.threads_per_row * int64_t{kScaleGradUnroll};
-  const int64_t steps = (problem.rows() + at_once - 1) / at_once;
-  params.rows_per_block =
-      std::max<int64_t>(1, (steps + kScaleGradMaxRowBlocks - 1) / kScaleGradMaxRowBlocks) * at_once;
-  params.row_blocks = (problem.rows() + params.rows_per_block - 1) / params.rows_per_block;
-  return params;
+  const int32_t vector = row_vector(arguments.dtype, problem.filters_per_window(), begins);
+  return {arguments, cut_rows(problem.rows(), problem.filters, vector)};
 }
 
 }  // namespace maskconv

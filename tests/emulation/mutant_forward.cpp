@@ -28,14 +28,16 @@ Counters run(const ForwardArguments& arguments, const LaunchOptions& options, Gl
 
 }  // namespace
 
-// `arrays` and `bytes`: input, mask, weight, bias, output, out_mask, window_sum, of which the last three are
-// written, and row_order.
+// `arrays` and `bytes`: input, mask, weight, bias, window sums and valid(q) counted before, or null, output,
+// out_mask, window_sum, of which the last three are written, and row_order. What follows the problem's
+// integers is said of the windows: their channels, window size, and whether they are soft.
 extern "C" int run_forward(const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
                            void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
                            char* message, int64_t size) {
-  constexpr const char* kNames[] = {"input",  "mask",     "weight",     "bias",
-                                    "output", "out_mask", "window_sum", "row_order"};
-  const auto is_written = [](int i) { return i >= 4 && i < 7; };
+  constexpr const char* kNames[] = {"input",       "mask",   "weight",   "bias",       "given_sum",
+                                    "given_valid", "output", "out_mask", "window_sum", "row_order"};
+  constexpr int kArrays = 10;
+  const auto is_written = [](int i) { return i >= 6 && i < 9; };
   ForwardArguments arguments;
   arguments.problem = read_problem(problem);
   arguments.problem.threshold = threshold;
@@ -45,15 +47,18 @@ extern "C" int run_forward(const int64_t* problem, double threshold, double fill
   arguments.mask = static_cast<const uint8_t*>(arrays[1]);
   arguments.weight = arrays[2];
   arguments.bias = arrays[3];
-  arguments.output = arrays[4];
-  arguments.out_mask = arrays[5];
-  arguments.window_sum = static_cast<int32_t*>(arrays[6]);
-  arguments.row_order = static_cast<const uint32_t*>(arrays[7]);
+  const int64_t* given = problem + kProblemIntegers;
+  arguments.given = {arrays[4], static_cast<const uint8_t*>(arrays[5]), static_cast<int32_t>(given[0]),
+                     static_cast<int32_t>(given[1]), given[2] != 0};
+  arguments.output = arrays[6];
+  arguments.out_mask = arrays[7];
+  arguments.window_sum = static_cast<int32_t*>(arrays[8]);
+  arguments.row_order = static_cast<const uint32_t*>(arrays[9]);
 
   return report(
       [&] {
         GlobalMemory memory;
-        for (int i = 0; i < 8; ++i)
+        for (int i = 0; i < kArrays; ++i)
           if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], is_written(i), kNames[i]);
         return run(arguments, LaunchOptions{seed, false}, memory);
       },

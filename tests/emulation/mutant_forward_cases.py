@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 from forward_case import Case, answer, check, expected_mma, line, make_data
+from masks_case import check_given_windows, per_channel
 from mutant_library import KernelError, MutantLibrary
 from row_order_case import forward_live, forward_order
 
@@ -55,6 +56,8 @@ def outcome(path: str) -> str:
             counters = check(mutant, case).counters
             if counters["bank_conflicts"]:
                 return f"counters: {counters['bank_conflicts']} bank conflicts in {case}"
+        for mask_batch in (1, 2):
+            check_given_windows(mutant, per_channel(16, groups=2, batch=2, mask_batch=mask_batch, valid_fraction=0.1))
         half = Case(size=(1, 18, 16))
         mma = check(mutant, half, mask=HALF).counters["mma"]
         wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK)

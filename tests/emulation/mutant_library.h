@@ -11,7 +11,8 @@
 
 namespace maskconv::emulation {
 
-// The fields of a ConvProblem in order, without the two doubles.
+// The fields of a ConvProblem in order, without the two doubles: so many integers.
+constexpr int kProblemIntegers = 4 + 6 * kAxes + 5;
 inline ConvProblem read_problem(const int64_t* integers) {
   const auto next = [&integers] { return static_cast<int32_t>(*integers++); };
   ConvProblem problem;

@@ -10,7 +10,18 @@ NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
 MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
 AXES = ("input", "output", "kernel", "stride", "padding", "dilation")
 ARRAYS = {
-    "forward": ("input", "mask", "weight", "bias", "output", "out_mask", "window_sum", "row_order"),
+    "forward": (
+        "input",
+        "mask",
+        "weight",
+        "bias",
+        "given_sum",
+        "given_valid",
+        "output",
+        "out_mask",
+        "window_sum",
+        "row_order",
+    ),
     "grad_input": ("grad", "valid", "mask", "weight", "grad_input", "row_order"),
     "forward_row_keys": ("mask", "keys", "numbers"),
     "grad_input_row_keys": ("mask", "valid", "keys", "numbers"),
@@ -26,7 +37,10 @@ class MutantLibrary:
         self._library = ctypes.CDLL(path)
 
     def forward(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
-        return self._run("forward", problem, dtype, arrays, **options)
+        windows = arrays.get("given", {"sum": None, "valid": None, "channels": 0, "size": 0, "soft": False})
+        given = {"given_sum": windows["sum"], "given_valid": windows["valid"]}
+        more = (windows["channels"], windows["size"], windows["soft"])
+        return self._run("forward", problem, dtype, {**arrays, **given}, more, **options)
 
     def grad_input(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
         return self._run("grad_input", problem, dtype, arrays, **options)
@@ -40,7 +54,7 @@ class MutantLibrary:
     def _row_keys(self, name: str, problem: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         given = [arrays[key] for key in ARRAYS[name]]
         numbers = (ctypes.c_double(problem["threshold"]),)
-        counted = self._call(name, problem, numbers, given, seed=0)
+        counted = self._call(name, problem_integers(problem), numbers, given, seed=0)
         return {"bits": counted[0]}
 
     def _run(
@@ -49,25 +63,26 @@ class MutantLibrary:
         problem: dict[str, Any],
         dtype: str,
         arrays: dict[str, Any],
+        more: Sequence[int] = (),
+        *,
         config: str,
         seed: int,
         preempt: bool,
     ) -> dict[str, Any]:
-        given = [arrays[key] for key in ARRAYS[name]]
+        given = [arrays.get(key) for key in ARRAYS[name]]
         numbers = (
             ctypes.c_double(problem["threshold"]),
             ctypes.c_double(problem["fill"]),
             ctypes.c_int64(dtype == "bfloat16"),
         )
-        counted = self._call(name, problem, numbers, given, seed)
+        counted = self._call(name, [*problem_integers(problem), *more], numbers, given, seed)
         return {"config": config, "counters": {"mma": counted[0], "bank_conflicts": counted[1]}}
 
     def _call(
-        self, name: str, problem: dict[str, Any], numbers: tuple[Any, ...], given: list[Any], seed: int
+        self, name: str, integers: Sequence[int], numbers: tuple[Any, ...], given: list[Any], seed: int
     ) -> Sequence[int]:
         counted = (ctypes.c_int64 * 2)()
         message = ctypes.create_string_buffer(4096)
-        integers = problem_integers(problem)
         failed = getattr(self._library, f"run_{name}")(
             (ctypes.c_int64 * len(integers))(*map(int, integers)),
             *numbers,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutants_grad_weight import GRAD_WEIGHT
+from mutants_masks import MASKS
 from mutants_row_order import ROW_ORDER
 
 HERE = Path(__file__).resolve().parent
@@ -44,10 +45,25 @@ GRAD_INPUT = "kernels/grad_input.cuh"
 EPILOGUE = "device/epilogue.cuh"
 WINDOW_SCALE = "device/window_scale.cuh"
 SCALE_GRAD = "kernels/scale_grad.cuh"
+ROW_BLOCKS = "device/row_blocks.cuh"
 BARRIER = "__syncthreads();"
-PASSES = ("forward", "grad_input", "grad_weight", "scale_grad")
+PASSES = ("forward", "grad_input", "grad_weight", "scale_grad", "masks")
 
 FORWARD_MUTANTS = (
+    Mutant("given windows ignored", FORWARD, "params.given.valid != nullptr", "false", ("out_of_bounds",)),
+    Mutant(
+        "given windows of the first image for all", FORWARD, "problem.window_batch() > 1 ? row.output :", "", ("wrong",)
+    ),
+    Mutant(
+        "given windows beyond the shared image",
+        FORWARD,
+        " - row.image * problem.output_positions();",
+        ";",
+        ("out_of_bounds",),
+    ),
+    Mutant(
+        "given windows of the first group for all", FORWARD, "windows.channels > 1 ? tile.group : 0", "0", ("wrong",)
+    ),
     Mutant("main loop without its barrier", MMA, BARRIER + "                    // ...", "// ...", ("race",)),
     Mutant("accumulators put over stages still read", MMA, BARRIER + "  // every", "// every", ("race",)),
     Mutant("epilogue reads before all have put", MMA, "sums.put(smem);\n  " + BARRIER, "sums.put(smem);", ("race",)),
@@ -211,9 +227,9 @@ SCALE_GRAD_MUTANTS = tuple(
          ("race",)),
         ("scale_grad: bias summed without its barrier", BARRIER + "\n  if (warp > 0 || column",
          "if (warp > 0 || column", ("race",)),
-        ("scale_grad: row tail", "const bool exists = at < end;", "const bool exists = true;",
+        ("scale_grad: row tail", "const bool exists = at < thread.end;", "const bool exists = true;",
          ("out_of_bounds", "race")),
-        ("scale_grad: row tail stored", "if (at >= end) break;", "", ("race", "out_of_bounds")),
+        ("scale_grad: row tail stored", "if (at >= thread.end) break;", "", ("race", "out_of_bounds")),
         ("scale_grad: column tail loaded", "if (column < problem.filters) {", "{", ("out_of_bounds", "race")),
         ("scale_grad: column tail of the partial sums", "|| column >= params.problem.filters) return;", ") return;",
          ("out_of_bounds", "race")),
@@ -223,8 +239,6 @@ SCALE_GRAD_MUTANTS = tuple(
         ("scale_grad: invalid outputs multiplied by zero", "valid[i] ? scale[i] * value : Acc{0}", "scale[i] * value",
          ("wrong",)),
         ("scale_grad: bias of invalid outputs forgotten", "(exists && sums_invalid)", "false", ("wrong",)),
-        ("scale_grad: shared windows end with the image", "if (window_row >= window_rows) window_row -= window_rows;",
-         "", ("out_of_bounds",)),
         ("scale_grad: windows of the first group for all", "column / problem.filters_per_window()", "0", ("wrong",)),
         ("scale_grad: rows of a warp not added up", "distance >= params.threads_per_row", "distance >= 32", ("wrong",)),
         ("scale_grad: columns of a warp added up", "distance >= params.threads_per_row", "distance >= 1", ("wrong",)),
@@ -234,12 +248,22 @@ SCALE_GRAD_MUTANTS = tuple(
          ("wrong",)),
         ("scale_grad: chunks of a warp interleaved", "(warp * Types::kChunks + c) * 32 + lane, chunk",
          "(warp * 32 + lane) * Types::kChunks + c, chunk", ("wrong", "counters")),
-        ("scale_grad: soft sums as integers", "if (problem.soft)", "if (false)", ("wrong",)),
+    )
+) + tuple(
+    Mutant(name, file, old, new, caught_as, "scale_grad")
+    for name, file, old, new, caught_as in (
+        ("scale_grad: shared windows end with the image", ROW_BLOCKS, "if (at_ >= rows_) at_ -= rows_;", "",
+         ("out_of_bounds",)),
+        ("scale_grad: soft sums as integers", WINDOW_SCALE, "if (windows.soft)", "if (false)", ("wrong",)),
     )
 )  # fmt: skip
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
 ROW_ORDER_MUTANTS = tuple(Mutant(*fields) for fields in ROW_ORDER)
-MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS)
+MASKS_MUTANTS = tuple(Mutant(*fields, "masks") for fields in MASKS)
+MUTANTS = (
+    *FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS,
+    *MASKS_MUTANTS,
+)  # fmt: skip
 
 
 def emulator_objects(folder: Path) -> list[Path]:

@@ -1,0 +1,34 @@
+// Which channel of a mask an input channel reads, and what its value says.
+#pragma once
+
+#include <type_traits>
+
+#include "device/ptx.cuh"
+#include "plan/channel_mask.h"
+
+namespace maskconv {
+
+__device__ __forceinline__ int32_t mask_channel(const ChannelMask& mask, int32_t channel) {
+  if (mask.shared()) return 0;
+  if (!mask.has_parts) return channel;
+  int32_t part = 0;
+  while (channel >= mask.part_end[part]) ++part;
+  return part;
+}
+
+// The input channels that read a channel of a mask with several end here.
+__device__ __forceinline__ int32_t part_end(const ChannelMask& mask, int32_t mask_channel) {
+  return mask.has_parts ? mask.part_end[mask_channel] : mask_channel + 1;
+}
+
+// What a value adds to a sum: hard ones count, whatever their byte; sums are already.
+template <class Sum, class Value>
+__device__ __forceinline__ Sum counted(Value value) {
+  if constexpr (std::is_same_v<Value, uint8_t>) {
+    return value != 0;
+  } else {
+    return value;
+  }
+}
+
+}  // namespace maskconv

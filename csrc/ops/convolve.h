@@ -1,0 +1,11 @@
+// The framework's own convolution.
+#pragma once
+
+#include "ops/arguments.h"
+
+namespace maskconv::ops {
+
+// Of `input`, (N, C, *S) in any layout, as the geometry says, without bias.
+Tensor convolve(const Tensor& input, const Tensor& weight, const ConvArguments& arguments);
+
+}  // namespace maskconv::ops

@@ -1,0 +1,27 @@
+// What the CUDA operators do about masks of any kind, around their kernels: count the windows, select.
+#pragma once
+
+#include "ops/forward_call.h"
+#include "plan/channel_mask.h"
+#include "plan/windows.h"
+
+namespace maskconv::ops {
+
+ChannelMask channel_mask(const Mask& mask);
+
+// The windows of a call, and the tensor that keeps valid(q): its memory is the output mask's, unless that is
+// soft.
+struct CountedWindows {
+  Tensor valid;  // (window_batch, *O, Gw), uint8
+  Windows windows;
+};
+
+// Fills in the call's window sum and output mask too.
+CountedWindows count_windows_cuda(const ForwardCall& call, const Tensor& input);
+
+// (input where m != 0, else 0) * m, stored (N, *S, C); the layout of `input` is converted on the way.
+Tensor select_cuda(const ConvProblem& problem, const Mask& mask, const Tensor& input);
+// The same in place, of a tensor stored so.
+void select_in_place_cuda(const ConvProblem& problem, const Mask& mask, const Tensor& input);
+
+}  // namespace maskconv::ops
