@@ -35,12 +35,10 @@ Tensor forward_gemm_cuda(const ForwardCall& call, const Tensor& input, const Ten
   const Tensor selected = select_cuda(call.problem, call.mask, input);
   arguments.input = selected.data_ptr();
   arguments.given = counted.windows;
-  // Holes that all channels share are not even read; others are zeros by now.
-  std::optional<Tensor> live;
-  if (call.mask.view.shared()) {
-    live = torch::stable::to(call.mask.storage, ScalarType::Bool);
-    arguments.mask = static_cast<const uint8_t*>(live->data_ptr());
-  }
+  // Positions where no channel is valid are not even read; other holes are zeros by now.
+  const Tensor& of_channels = call.mask.view.shared() ? call.mask.storage : counted.channel_sums;
+  const Tensor live = call_aten("aten::any", "dim", of_channels, int64_t{-1}, false);
+  arguments.mask = static_cast<const uint8_t*>(live.data_ptr());
   launch_forward(arguments, current_stream(input));
   return output;
 }
