@@ -86,3 +86,16 @@ def test_it_takes_what_the_call_takes() -> None:
     with pytest.raises(TypeError, match="masked_conv2d: input: got list"):
         explain([1.0], None, w)
     assert maskconv_ext.explain is explain
+
+
+@needs_cuda_build
+def test_masks_of_every_kind_run_on_cuda() -> None:
+    x, w = meta(2, 130, 8, 8), meta(8, 130, 3, 3)
+    assert "passes before" not in explain(x, meta(2, 1, 8, 8, dtype=torch.bool), w, device="H200").reason
+    for mask in (meta(2, 1, 8, 8), meta(2, 130, 8, 8, dtype=torch.bool)):
+        explained = explain(x, mask, w, device="H200")
+        assert explained.engine == "CUDA" and "passes before that count the windows" in explained.reason
+    parts = meta(2, 65, 8, 8, dtype=torch.bool)
+    explained = explain(x, parts, w, mask_channels=(2,) * 65, device="H200")
+    assert explained.engine == "reference"
+    assert "the mask has 65 parts, and CUDA takes 64, or one a channel" in explained.reason

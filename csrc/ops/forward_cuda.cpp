@@ -29,7 +29,7 @@ Tensor forward_gemm_cuda(const ForwardCall& call, const Tensor& input, const Ten
   // What the arguments point to, until the launch is queued.
   Tensor x;
   std::optional<CountedWindows> counted;
-  std::optional<Tensor> live, order;
+  std::optional<Tensor> live;
   if (call.mask.view.shared() && !call.mask.soft()) {
     x = to_engine_layout(input);
     arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
@@ -39,14 +39,13 @@ Tensor forward_gemm_cuda(const ForwardCall& call, const Tensor& input, const Ten
     counted = count_windows_cuda(call, input);
     x = select_cuda(call.problem, call.mask, input);
     arguments.given = counted->windows;
-    // Holes that all channels share are not even read; others are zeros by now.
-    if (call.mask.view.shared()) {
-      live = torch::stable::to(call.mask.storage, ScalarType::Bool);
-      arguments.mask = static_cast<const uint8_t*>(live->data_ptr());
-    }
+    // Positions where no channel is valid are not even read; other holes are zeros by now.
+    const Tensor& of_channels = call.mask.view.shared() ? call.mask.storage : counted->channel_sums;
+    live = call_aten("aten::any", "dim", of_channels, int64_t{-1}, false);
+    arguments.mask = static_cast<const uint8_t*>(live->data_ptr());
   }
   arguments.input = x.data_ptr();
-  if (arguments.mask != nullptr) order = choose_row_order(arguments, row_order, input);
+  const std::optional<Tensor> order = choose_row_order(arguments, row_order, input);
   arguments.row_order = row_order_data(order);
   launch_forward(arguments, current_stream(input));
   return output;

@@ -30,17 +30,18 @@ ChannelMask channel_mask(const Mask& mask) {
 CountedWindows count_windows_cuda(const ForwardCall& call, const Tensor& input) {
   const ConvProblem& problem = call.problem;
   const bool fraction = problem.mask_update == MaskUpdate::kFraction;
-  CountedWindows counted{call.out_mask, {}};
-  if (fraction) counted.valid = torch::stable::new_empty(input, sizes_of(call.out_mask), ScalarType::Byte);
 
   WindowArguments arguments;
   arguments.problem = problem;
   arguments.mask = channel_mask(call.mask);
   arguments.wide = dtype_of(input) == DType::kFloat64;
-  // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
-  const Tensor channel_sums =
-      torch::stable::new_empty(input, {window_channel_sums(arguments)}, call.window_sum.scalar_type());
-  arguments.channel_sums = channel_sums.data_ptr();
+  const int64_t channels = call.mask.view.window_channels;
+  CountedWindows counted{
+      fraction ? torch::stable::new_empty(input, sizes_of(call.out_mask), ScalarType::Byte) : call.out_mask,
+      torch::stable::new_empty(input, {window_channel_sums(arguments) / channels, channels},
+                               call.window_sum.scalar_type()),
+      {}};
+  arguments.channel_sums = counted.channel_sums.data_ptr();
   arguments.sum = call.window_sum.data_ptr();
   arguments.valid = static_cast<uint8_t*>(counted.valid.data_ptr());
   arguments.fraction = fraction ? call.out_mask.data_ptr() : nullptr;
@@ -48,7 +49,7 @@ CountedWindows count_windows_cuda(const ForwardCall& call, const Tensor& input) 
 
   counted.windows.sum = arguments.sum;
   counted.windows.valid = arguments.valid;
-  counted.windows.channels = call.mask.view.window_channels;
+  counted.windows.channels = static_cast<int32_t>(channels);
   counted.windows.size = static_cast<int32_t>(cpu::window_size(problem, call.mask.view));
   counted.windows.soft = call.mask.soft();
   return counted;

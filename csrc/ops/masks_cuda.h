@@ -9,10 +9,10 @@ namespace maskconv::ops {
 
 ChannelMask channel_mask(const Mask& mask);
 
-// The windows of a call, and the tensor that keeps valid(q): its memory is the output mask's, unless that is
-// soft.
+// The windows of a call, and the tensors behind them.
 struct CountedWindows {
-  Tensor valid;  // (window_batch, *O, Gw), uint8
+  Tensor valid;         // (window_batch, *O, Gw), uint8; the call's output mask, unless that is soft
+  Tensor channel_sums;  // (mask_batch * positions, Gw): the mask summed over channels; empty if it is shared
   Windows windows;
 };
 

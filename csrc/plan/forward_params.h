@@ -20,9 +20,9 @@ struct ForwardArguments {
   void* out_mask = nullptr;       // (window_batch, oD, oH, oW): uint8, or float32 for MaskUpdate::kFraction
   int32_t* window_sum = nullptr;  // (window_batch, oD, oH, oW)
   const uint32_t* row_order = nullptr;  // (N * oD * oH * oW), or null
-  // Windows counted before, of a mask that says more than which positions are read: the mask above may then
-  // be null, input is selected already, and out_mask and window_sum are not written. None with a null
-  // `valid`.
+  // The windows, if they were counted before: of a mask that is soft or differs between channels. Then `mask`
+  // says only where the input, which is selected already, is not all zeros; out_mask and window_sum are not
+  // written. Counted here if `valid` is null.
   Windows given;
 };
 

@@ -28,9 +28,9 @@ KINDS = {
 EACH_KIND = pytest.mark.parametrize("base", KINDS.values(), ids=KINDS)
 
 
-def gemm_mask(case: Case, mask: np.ndarray) -> np.ndarray | None:
-    """Holes that all channels share are not read; others are zeros by then."""
-    return None if case.parts else guarded((mask != 0).astype(np.uint8))
+def live_positions(case: Case, mask: np.ndarray) -> np.ndarray:
+    """Where no channel is valid nothing is read; other holes are zeros by then."""
+    return guarded((of_channels(case, mask) != 0).any(-1).astype(np.uint8))
 
 
 def forward(case: Case, layout: str) -> tuple[np.ndarray, Windows, oracle.Result, dict[str, int]]:
@@ -45,7 +45,7 @@ def forward(case: Case, layout: str) -> tuple[np.ndarray, Windows, oracle.Result
     selected, _ = run_select(_emulation, case, mask, x, layout)
     output = poisoned((case.batch, *case.output_size, case.filters), NUMPY_TYPES[case.dtype])
     arrays = {
-        "input": selected, "mask": gemm_mask(case, mask), "weight": guarded(weight), "bias": guarded(bias),
+        "input": selected, "mask": live_positions(case, mask), "weight": guarded(weight), "bias": guarded(bias),
         "output": output, "given": windows.argument(case),
     }  # fmt: skip
     done = _emulation.forward(case.problem(), case.dtype, arrays, config=case.config)
@@ -105,8 +105,9 @@ def test_forward_ranks(kernel, size):
         check_forward(replace(KINDS[kind], kernel=kernel, size=size, padding=padding, dtype="float32"))
 
 
-def test_holes_of_a_shared_soft_mask_cost_nothing():
-    output, _, _, counters = forward(Case(channels=8, filters=8, soft=True, valid_fraction=0.0, fill=7.0), "rows")
+@pytest.mark.parametrize("kind", ["shared soft", "channels", "parts soft of groups"])
+def test_holes_of_all_channels_cost_nothing(kind):
+    output, _, _, counters = forward(replace(KINDS[kind], valid_fraction=0.0, fill=7.0), "rows")
     assert (output == 7.0).all()
     assert counters["mma"] == counters["cp_async_requests"] == 0
 
