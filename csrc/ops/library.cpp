@@ -3,10 +3,10 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(maskconv_ext, library) {
-  // The whole masked convolution: output, output mask, window sum. `fill` None stands for the bias. Row
-  // orders (csrc/plan/row_order.h) make no difference to the results, and are None on the CPU; that of
-  // grad_input is for the backward. `candidate` names one of the ways to compute it, "" the one expected to
-  // be fastest.
+  // The whole masked convolution: output, output mask, window sum. `fill` None stands for the bias. A row
+  // order (csrc/plan/row_order.h) makes no difference to the results, and is None on the CPU. It must be a
+  // permutation, which nothing checks: the device alone could. That of grad_input is for the backward.
+  // `candidate` names one of the ways to compute it, "" the one expected to be fastest.
   library.def(
       "forward(Tensor input, Tensor? mask, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
