@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from . import operators
 from .arguments import Options, is_soft
+from .precision import conv_allows_tf32
 
 LIBRARY = Path(__file__).with_name("_native.so")
 # Above this many taps a row's bitset no longer fits beside the tiles in shared memory.
@@ -82,7 +83,7 @@ def masked_conv(
     return torch.ops.maskconv_ext.forward(
         input, mask, weight, bias, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
         _op_mask_channels(mask, options.mask_channels), options.normalization, options.mask_update,
-        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight),
+        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight), conv_allows_tf32(),
     )  # fmt: skip
 
 

@@ -71,8 +71,9 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(Tensor input, std::optional<Tenso
                                                Sizes dilation, int64_t groups, Sizes mask_channels,
                                                std::string normalization, std::string mask_update,
                                                double threshold, std::optional<double> fill,
-                                               bool pad_is_valid, bool channels_last) {
-  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
+                                               bool pad_is_valid, bool channels_last, bool allow_tf32) {
+  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride,    padding,
+                                dilation,        groups,           allow_tf32};
   const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
                          threshold, fill, pad_is_valid);
   const ConvProblem& problem = call.problem;

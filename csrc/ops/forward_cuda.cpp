@@ -14,11 +14,11 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                                                 Sizes dilation, int64_t groups, Sizes mask_channels,
                                                 std::string normalization, std::string mask_update,
                                                 double threshold, std::optional<double> fill,
-                                                bool pad_is_valid, bool channels_last) {
+                                                bool pad_is_valid, bool channels_last, bool allow_tf32) {
   const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
   ForwardCall call(input, mask, weight, bias,
-                   {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups}, mask_channels,
-                   normalization, mask_update, threshold, fill, pad_is_valid);
+                   {sizes_of(input), sizes_of(weight), stride, padding, dilation, groups, allow_tf32},
+                   mask_channels, normalization, mask_update, threshold, fill, pad_is_valid);
   STD_TORCH_CHECK(call.mask.view.shared() && !call.mask.soft(),
                   "maskconv_ext: mask: the CUDA kernel needs a bool or uint8 mask shared by all channels");
   STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");

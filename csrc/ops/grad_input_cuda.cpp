@@ -11,10 +11,11 @@ namespace {
 
 Tensor grad_input_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> mask, Tensor weight,
                        Sizes input_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                       Sizes mask_channels, bool channels_last) {
+                       Sizes mask_channels, bool channels_last, bool allow_tf32) {
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
   const GradInputCall call(grad, valid, mask, weight,
-                           {input_size, sizes_of(weight), stride, padding, dilation, groups}, mask_channels);
+                           {input_size, sizes_of(weight), stride, padding, dilation, groups, allow_tf32},
+                           mask_channels);
   STD_TORCH_CHECK(call.mask.view.shared(),
                   "maskconv_ext: mask: the CUDA kernel needs one shared by all channels");
   if (call.gradient) {

@@ -1,4 +1,4 @@
-"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_forward_cases.py LIBRARY`.
+"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_forward_cases.py LIBRARY [tf32]`.
 
 Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
 """
@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 from forward_case import Case, answer, check, expected_mma, line, make_data
-from mutant_library import KernelError, MutantLibrary
+from mutant_library import KernelError, MutantLibrary, variant
 
 BLOCK = 64  # both tiles are 64 x 64
 
@@ -35,16 +35,16 @@ SIMT_CASES = [
 ]
 
 
-def outcome(path: str) -> str:
-    mutant = MutantLibrary(path)
+def outcome(path: str, tf32: bool) -> str:
+    mutant, of = MutantLibrary(path), variant(tf32)
     try:
-        for case in MMA_CASES + SIMT_CASES:
+        for case in map(of, MMA_CASES if tf32 else MMA_CASES + SIMT_CASES):
             counters = check(mutant, case).counters
             if counters["bank_conflicts"]:
                 return f"counters: {counters['bank_conflicts']} bank conflicts in {case}"
-        half = Case(size=(1, 18, 16))
+        half = of(Case(size=(1, 18, 16)))
         mma = check(mutant, half, mask=HALF).counters["mma"]
-        wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK)
+        wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK, 16 if tf32 else 32)
         if mma != wanted:
             return f"counters: {mma} mma, expected {wanted}"
     except KernelError as error:
@@ -55,4 +55,4 @@ def outcome(path: str) -> str:
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1]))
+    print(outcome(sys.argv[1], "tf32" in sys.argv[2:]))
