@@ -3,6 +3,7 @@
 #include "emulation/gemm_launch.h"
 #include "kernels/forward.cuh"
 #include "mutant_library.h"
+#include "plan/cost.cpp"
 #include "plan/forward_planner.cpp"
 #include "plan/gemm_planner.cpp"
 

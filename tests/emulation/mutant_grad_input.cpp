@@ -3,6 +3,7 @@
 #include "emulation/gemm_launch.h"
 #include "kernels/grad_input.cuh"
 #include "mutant_library.h"
+#include "plan/cost.cpp"
 #include "plan/gemm_planner.cpp"
 #include "plan/grad_input_planner.cpp"
 

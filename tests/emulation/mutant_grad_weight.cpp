@@ -3,6 +3,7 @@
 
 #include "emulation/grad_weight_launch.h"
 #include "mutant_library.h"
+#include "plan/cost.cpp"
 #include "plan/gemm_planner.cpp"
 #include "plan/grad_weight_planner.cpp"
 
