@@ -81,7 +81,7 @@ def sample(layer: Layer, dtype: str, config: str, live: bool) -> dict[str, int]:
         "batch": 1, "channels": layer.channels, "filters": layer.filters, "groups": layer.groups,
         "input": lead + size, "output": lead + output, "kernel": lead + layer.kernel,
         "stride": lead + (layer.stride,) * layer.rank, "padding": (0, 0, 0), "dilation": (1, 1, 1),
-        "mask_batch": 1, "pad_is_valid": False, "normalization": "ratio", "mask_update": "any",
+        "mask_batch": 1, "pad_is_valid": False, "allow_tf32": False, "normalization": "ratio", "mask_update": "any",
         "threshold": 0.0, "fill": 0.0, "fill_with_bias": False,
     }  # fmt: skip
     element = NUMPY[dtype]
@@ -107,8 +107,8 @@ def chosen_config(layer: Layer, dtype: str) -> str:
         "input": (1,) * lead + layer.size, "output": (1,) * lead + layer.output_size,
         "kernel": (1,) * lead + layer.kernel, "stride": (1,) * lead + (layer.stride,) * layer.rank,
         "padding": (0,) * lead + layer.padding, "dilation": (1, 1, 1), "mask_batch": layer.batch,
-        "pad_is_valid": False, "normalization": "ratio", "mask_update": "any", "threshold": 0.0, "fill": 0.0,
-        "fill_with_bias": False,
+        "pad_is_valid": False, "allow_tf32": False, "normalization": "ratio", "mask_update": "any", "threshold": 0.0,
+        "fill": 0.0, "fill_with_bias": False,
     }  # fmt: skip
     return str(_emulation.choose_forward(problem, dtype))
 

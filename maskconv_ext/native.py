@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from . import operators
 from .arguments import Options, is_soft
 from .geometry import Geometry
+from .precision import conv_allows_tf32
 
 LIBRARY = Path(__file__).with_name("_native.so")
 # Above this many taps a row's bitset no longer fits beside the tiles in shared memory.
@@ -94,8 +95,8 @@ def masked_conv(
     return torch.ops.maskconv_ext.forward(
         input, mask, weight, bias, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
         _op_mask_channels(mask, options.mask_channels), options.normalization, options.mask_update,
-        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight), *row_orders,
-        candidate,
+        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight), conv_allows_tf32(),
+        *row_orders, candidate,
     )  # fmt: skip
 
 
@@ -114,7 +115,20 @@ def row_orders(
         # Which outputs are valid, from the operator that says so: a convolution of the mask itself.
         ones = torch.ones((1, 1, *geometry.kernel), device=mask.device)
         _, out_mask, s = ops.forward(
-            mask.float(), mask, ones, None, *where, 1, [], "none", mask_update, threshold, 0.0, pad_is_valid, False
+            mask.float(),
+            mask,
+            ones,
+            None,
+            *where,
+            1,
+            [],
+            "none",
+            mask_update,
+            threshold,
+            0.0,
+            pad_is_valid,
+            False,
+            False,
         )
     valid = s > 0 if mask_update == "fraction" else out_mask != 0
     return order, ops.grad_input_row_order(valid, mask, batch, geometry.kernel, *where)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .arguments import is_soft
+from .precision import conv_allows_tf32
 from .reference import per_filter, repeat_parts, scale_of
 
 Ints = Sequence[int]
@@ -49,6 +50,7 @@ def _forward_fake(
     fill: float | None,
     pad_is_valid: bool,
     channels_last: bool,
+    allow_tf32: bool,
     row_order: Tensor | None = None,
     grad_input_row_order: Tensor | None = None,
     candidate: str = "",
@@ -92,6 +94,7 @@ def _grad_input_fake(
     groups: int,
     mask_channels: Ints,
     channels_last: bool,
+    allow_tf32: bool,
     row_order: Tensor | None = None,
 ) -> Tensor:
     return _empty(grad, input_size, grad.dtype, channels_last)
@@ -108,6 +111,7 @@ def _grad_weight_fake(
     dilation: Ints,
     groups: int,
     mask_channels: Ints,
+    allow_tf32: bool,
 ) -> Tensor:
     return grad.new_empty(tuple(weight_size))
 
@@ -141,7 +145,7 @@ def _grad_input_row_order_fake(
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
-     ctx.channels_last, _, grad_input_row_order, _) = inputs  # fmt: skip
+     ctx.channels_last, _, _, grad_input_row_order, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
     _, out_mask, window_sum = output
     ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order)
@@ -162,6 +166,7 @@ def _forward_backward(
         # Scaled gradients would be rounded to 16 bits, or overflow them, on their way to kernels that widen them.
         input, weight, grad_y = input.to(compute), weight.to(compute), grad_y.to(compute)
     filters = weight.shape[0]
+    allow_tf32 = conv_allows_tf32()
     valid = s > 0 if ctx.mask_update == "fraction" else out_mask != 0
 
     # y = scale(s) * a + b where valid, else fill
@@ -185,11 +190,20 @@ def _forward_backward(
     grad_input = grad_mask = grad_weight = None
     if needs_weight:
         grad_weight = torch.ops.maskconv_ext.grad_weight(
-            grad_a, valid, xm, hard, weight.shape, *ctx.geometry, ctx.mask_channels
+            grad_a, valid, xm, hard, weight.shape, *ctx.geometry, ctx.mask_channels, allow_tf32
         )
     if needs_input or needs_mask:
         grad_input = grad_xm = torch.ops.maskconv_ext.grad_input(
-            grad_a, valid, hard, weight, input.shape, *ctx.geometry, ctx.mask_channels, ctx.channels_last, row_order
+            grad_a,
+            valid,
+            hard,
+            weight,
+            input.shape,
+            *ctx.geometry,
+            ctx.mask_channels,
+            ctx.channels_last,
+            allow_tf32,
+            row_order,
         )
     if is_soft(mask) and (needs_input or needs_mask):
         grad_input = grad_xm * m
@@ -211,7 +225,7 @@ def _forward_backward(
         grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
     wanted = (grad_input if needs_input else None, grad_weight, grad_bias if needs_bias else None)
     of_input, of_weight, of_bias = (grad if grad is None else grad.to(dtype) for grad in wanted)
-    return of_input, grad_mask, of_weight, of_bias, *[None] * 14
+    return of_input, grad_mask, of_weight, of_bias, *[None] * 15
 
 
 def _scale_grad_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -252,7 +266,7 @@ def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> T
     ones = grad_s.new_ones((channels, 1, *weight.shape[2:]))
     size = (grad_s.shape[0], channels, *input.shape[2:])
     spread = torch.ops.maskconv_ext.grad_input(
-        grad_s, None, None, ones, size, stride, padding, dilation, channels, [], False
+        grad_s, None, None, ones, size, stride, padding, dilation, channels, [], False, False
     )
     if len(ctx.mask_channels) <= 1:
         return spread
@@ -270,13 +284,14 @@ def _accumulate(
 ) -> Tensor:
     """a where valid, else 0."""
     a = torch.ops.maskconv_ext.forward(
-        input, mask, weight, None, *geometry, mask_channels, "none", "any", 0.0, 0.0, False, channels_last
-    )[0]
+        input, mask, weight, None, *geometry, mask_channels, "none", "any", 0.0, 0.0, False, channels_last,
+        conv_allows_tf32(),
+    )[0]  # fmt: skip
     return a if valid is None else torch.where(per_filter(valid, a.shape[1]), a, 0.0)
 
 
 def _grad_input_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, valid, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _ = inputs
+    grad, valid, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _, _ = inputs
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, mask, weight)
 
@@ -290,13 +305,13 @@ def _grad_input_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor | No
         )
     if ctx.needs_input_grad[3]:
         grad_weight = torch.ops.maskconv_ext.grad_weight(
-            grad, valid, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels
+            grad, valid, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels, conv_allows_tf32()
         )
-    return grad_grad, None, None, grad_weight, *[None] * 8
+    return grad_grad, None, None, grad_weight, *[None] * 9
 
 
 def _grad_weight_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, valid, input, mask, _, *geometry, ctx.mask_channels = inputs
+    grad, valid, input, mask, _, *geometry, ctx.mask_channels, _ = inputs
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, input, mask)
 
@@ -308,9 +323,10 @@ def _grad_weight_backward(ctx: Any, grad_grad_weight: Tensor) -> tuple[Tensor | 
         grad_grad = _accumulate(input, mask, grad_grad_weight, ctx.geometry, ctx.mask_channels, valid, False)
     if ctx.needs_input_grad[2]:
         grad_input = torch.ops.maskconv_ext.grad_input(
-            grad, valid, mask, grad_grad_weight, input.shape, *ctx.geometry, ctx.mask_channels, False
-        )
-    return grad_grad, None, grad_input, *[None] * 7
+            grad, valid, mask, grad_grad_weight, input.shape, *ctx.geometry, ctx.mask_channels, False,
+            conv_allows_tf32(),
+        )  # fmt: skip
+    return grad_grad, None, grad_input, *[None] * 8
 
 
 def register() -> None:

@@ -48,6 +48,19 @@ def test_estimates_follow_the_device() -> None:
 
 
 @needs_cuda_build
+@pytest.mark.parametrize("precision, kernel", [("tf32", "tf32"), ("ieee", "simt")])
+def test_float32_follows_the_setting_of_convolutions(precision: str, kernel: str) -> None:
+    conv = torch.backends.cudnn.conv
+    before, conv.fp32_precision = conv.fp32_precision, precision
+    try:
+        explained = of_layer(dtype=torch.float32)
+    finally:
+        conv.fp32_precision = before
+    for p in explained.passes:
+        assert next(c for c in p.candidates if c.name != "composite").name.startswith(kernel)
+
+
+@needs_cuda_build
 def test_the_table_can_be_read() -> None:
     text = str(of_layer())
     assert text.count("chosen:") == len(PASSES)

@@ -44,7 +44,7 @@ def arguments(op: str, sample: str, device: str):
     if op == "forward":
         normalization, update, threshold, fill, pad_is_valid = forward
         b = leaf(4)
-        return (x, mask, w, b, *geometry, normalization, update, threshold, fill, pad_is_valid, channels_last)
+        return (x, mask, w, b, *geometry, normalization, update, threshold, fill, pad_is_valid, channels_last, True)
     grad = leaf(2, 4, *(size - 1 for size in SIZES[rank]), layout=memory_format)
     window_channels = groups if form == "parts" else 1
     valid = torch.rand(1 if mask is None else 2, window_channels, *grad.shape[2:], device=device) < 0.7
@@ -56,13 +56,13 @@ def arguments(op: str, sample: str, device: str):
             window_sum = torch.randint(window_size + 1, valid.shape, device=device, dtype=torch.int32)
         return (grad, valid, window_sum, window_size, forward[0], True, forward[3] is None)
     if op == "grad_input":
-        return (grad, valid, mask, w, list(x.shape), *geometry, channels_last)
+        return (grad, valid, mask, w, list(x.shape), *geometry, channels_last, True)
     if op == "forward_row_order":
         return (mask, 2, w.shape[2:], stride, padding, dilation, *forward[1:3], forward[4])
     if op == "grad_input_row_order":
         return (valid, mask, 2, w.shape[2:], stride, padding, dilation)
     assert op == "grad_weight", f"no sample is written for {op}"
-    return (grad, valid, x, mask, list(w.shape), *geometry)
+    return (grad, valid, x, mask, list(w.shape), *geometry, True)
 
 
 def registered_operators() -> set[str]:

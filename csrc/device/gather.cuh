@@ -2,7 +2,7 @@
 // source is not read, as the padding around it is not.
 #pragma once
 
-#include "device/smem.cuh"
+#include "device/fragments.cuh"
 
 namespace maskconv {
 
@@ -14,6 +14,7 @@ class OperandLoader {
  public:
   static constexpr int32_t kChunkElements = kVectorBytes / sizeof(Element);
   static constexpr int32_t kRowChunks = kConfig.block_k / kChunkElements;
+  using Tile = TileOfLines<Element, kRowChunks>;
   static constexpr int32_t kRowsAtOnce = kConfig.threads() / kRowChunks;
   static constexpr int32_t kRows = kConfig.block_m / kRowsAtOnce;
   static constexpr int32_t kWeightOffset = kConfig.block_m * kConfig.block_k * sizeof(Element);  // in a stage

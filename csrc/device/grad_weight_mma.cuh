@@ -1,18 +1,19 @@
 // grad_weight on tensor cores: both operands lie in memory with the reduction axis, the output row, as their
-// row, so the transposing ldmatrix turns them as it reads.
+// row.
 #pragma once
 
+#include "device/fragments.cuh"
 #include "device/grad_weight_result.cuh"
 #include "device/grad_weight_rows.cuh"
-#include "device/smem.cuh"
 
 namespace maskconv::grad_weight {
 
 // How an operand of block_k rows x kWidth elements is dealt out to threads: 16 bytes of several rows each.
-template <GemmConfig kConfig, int32_t kWidth>
+template <GemmConfig kConfig, class Element, int32_t kWidth>
 struct Share {
-  static constexpr int32_t kChunkElements = kVectorBytes / 2;  // of fp16, bf16
+  static constexpr int32_t kChunkElements = Mma<Element>::kChunkElements;
   static constexpr int32_t kRowChunks = kWidth / kChunkElements;
+  using Tile = TileOfSteps<Element, kRowChunks>;
   static constexpr int32_t kRowsAtOnce = kConfig.threads() / kRowChunks;
   static constexpr int32_t kRows = kConfig.block_k / kRowsAtOnce;
   static_assert(kConfig.block_k % kRowsAtOnce == 0, "every thread loads as many rows");
@@ -50,8 +51,7 @@ class RowLoader {
       const int32_t row = filters_.row + i * Filters::kRowsAtOnce;
       const bool exists = filters_exist_ && first + row < rows;
       const int64_t offset = exists ? ptx::load_shared(smem_.row_grad(first + row)) : 0;
-      ptx::cp_async<kVectorBytes>(stage + swizzled<Filters::kRowChunks>(row, filters_.chunk), grad_ + offset,
-                                  exists);
+      ptx::cp_async<kVectorBytes>(stage + Filters::Tile::place(row, filters_.chunk), grad_ + offset, exists);
     }
 #pragma unroll
     for (int32_t i = 0; i < Columns::kRows; ++i) {
@@ -59,14 +59,14 @@ class RowLoader {
       const bool exists = columns_exist_ && first + row < rows;
       const int64_t offset = exists ? ptx::load_shared(smem_.row_input(first + row)) : 0;
       const bool live = exists && (ptx::load_shared(smem_.row_taps(first + row)) >> tap_bit_ & 1);
-      ptx::cp_async<kVectorBytes>(stage + kInputOffset + swizzled<Columns::kRowChunks>(row, columns_.chunk),
+      ptx::cp_async<kVectorBytes>(stage + kInputOffset + Columns::Tile::place(row, columns_.chunk),
                                   input_ + offset, live);
     }
   }
 
  private:
-  using Filters = Share<kConfig, kConfig.block_m>;
-  using Columns = Share<kConfig, kConfig.block_n>;
+  using Filters = Share<kConfig, Element, kConfig.block_m>;
+  using Columns = Share<kConfig, Element, kConfig.block_n>;
 
   const Smem<kConfig, Element>& smem_;
   const Filters filters_;
@@ -82,14 +82,14 @@ class RowLoader {
 template <GemmConfig kConfig, class Element>
 class WarpSums {
  public:
-  static constexpr int32_t kMmaM = 16;
-  static constexpr int32_t kMmaN = 8;
-  static constexpr int32_t kMmaK = 16;
+  static constexpr int32_t kMmaM = Mma<Element>::kM;
+  static constexpr int32_t kMmaN = Mma<Element>::kN;
+  static constexpr int32_t kMmaK = Mma<Element>::kK;
   static constexpr int32_t kFilters = kConfig.block_m / kConfig.warps_m;
   static constexpr int32_t kColumns = kConfig.block_n / kConfig.warps_n;
   static constexpr int32_t kTilesM = kFilters / kMmaM;
   static constexpr int32_t kTilesN = kColumns / kMmaN;
-  static_assert(kTilesN % 2 == 0, "one ldmatrix_x4 brings the columns of two mma");
+  static_assert(kTilesN % 2 == 0, "a fragment holds the columns of two mma");
   static_assert(kConfig.block_k % kMmaK == 0, "a stage is a whole number of mma deep");
 
   __device__ __forceinline__ WarpSums()
@@ -98,32 +98,28 @@ class WarpSums {
         column_(threadIdx.x / 32 % kConfig.warps_n * kColumns) {}
 
   __device__ __forceinline__ void multiply(const unsigned char* stage) {
-    using Filters = Share<kConfig, kConfig.block_m>;
-    using Columns = Share<kConfig, kConfig.block_n>;
+    using Filters = Share<kConfig, Element, kConfig.block_m>;
+    using Columns = Share<kConfig, Element, kConfig.block_n>;
     const unsigned char* const input = stage + RowLoader<kConfig, Element>::kInputOffset;
 #pragma unroll
     for (int32_t k = 0; k < kConfig.block_k; k += kMmaK) {
       uint32_t a[kTilesM][4];
       uint32_t b[kTilesN / 2][4];
-      // The four 8x8 matrices of a: the lower 8 rows of 8 filters and of the next 8, then the upper 8 rows.
 #pragma unroll
-      for (int32_t m = 0; m < kTilesM; ++m)
-        ptx::ldmatrix_x4_trans(a[m],
-                               stage + swizzled<Filters::kRowChunks>(
-                                           k + lane_ / 16 * 8 + lane_ % 8,
-                                           (filter_ + m * kMmaM) / Filters::kChunkElements + lane_ / 8 % 2));
-      // Of b: the lower and upper 8 rows of 8 columns, then of the next 8.
+      for (int32_t m = 0; m < kTilesM; ++m) {
+        Filters::Tile::load_a(a[m], stage, filter_ + m * kMmaM, k, lane_);
+        Mma<Element>::round(a[m]);
+      }
 #pragma unroll
-      for (int32_t n = 0; n < kTilesN / 2; ++n)
-        ptx::ldmatrix_x4_trans(
-            b[n],
-            input + swizzled<Columns::kRowChunks>(
-                        k + lane_ % 16, (column_ + n * 2 * kMmaN) / Columns::kChunkElements + lane_ / 16));
+      for (int32_t n = 0; n < kTilesN / 2; ++n) {
+        Columns::Tile::load_b(b[n], input, column_ + n * 2 * kMmaN, k, lane_);
+        Mma<Element>::round(b[n]);
+      }
 #pragma unroll
       for (int32_t m = 0; m < kTilesM; ++m)
 #pragma unroll
         for (int32_t n = 0; n < kTilesN; ++n)
-          ptx::mma_m16n8k16<Element>(sums_[m][n], a[m], {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]});
+          Mma<Element>::multiply(sums_[m][n], a[m], {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]});
     }
   }
 

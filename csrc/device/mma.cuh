@@ -1,6 +1,7 @@
-// A warp's part of the tile on tensor cores: ldmatrix from the swizzled stages, mma.sync into registers.
+// A warp's part of the tile on tensor cores: from the swizzled stages to sums in registers.
 #pragma once
 
+#include "device/fragments.cuh"
 #include "device/gather.cuh"
 
 namespace maskconv {
@@ -8,14 +9,14 @@ namespace maskconv {
 template <class Weights, GemmConfig kConfig, class Element>
 class WarpTile {
  public:
-  static constexpr int32_t kMmaM = 16;
-  static constexpr int32_t kMmaN = 8;
-  static constexpr int32_t kMmaK = 16;
+  static constexpr int32_t kMmaM = Mma<Element>::kM;
+  static constexpr int32_t kMmaN = Mma<Element>::kN;
+  static constexpr int32_t kMmaK = Mma<Element>::kK;
   static constexpr int32_t kRows = kConfig.block_m / kConfig.warps_m;
   static constexpr int32_t kColumns = kConfig.block_n / kConfig.warps_n;
   static constexpr int32_t kTilesM = kRows / kMmaM;
   static constexpr int32_t kTilesN = kColumns / kMmaN;
-  static_assert(kTilesN % 2 == 0, "one ldmatrix_x4 brings the weights of two mma");
+  static_assert(kTilesN % 2 == 0, "a fragment holds the weights of two mma");
   static_assert(kConfig.block_k % kMmaK == 0, "a stage is a whole number of mma deep");
 
   __device__ __forceinline__ WarpTile()
@@ -26,22 +27,23 @@ class WarpTile {
   __device__ __forceinline__ void multiply(const unsigned char* stage) {
 #pragma unroll
     for (int32_t k = 0; k < kConfig.block_k; k += kMmaK) {
-      const int32_t chunk = k / Loader::kChunkElements;
       uint32_t a[kTilesM][4];
       uint32_t b[kTilesN / 2][4];
-      // The four 8x8 matrices of a: rows 0-7 and 8-15 of the lower 8 steps, then of the upper 8.
 #pragma unroll
-      for (int32_t m = 0; m < kTilesM; ++m)
-        ptx::ldmatrix_x4(a[m],
-                         stage + swizzled<kRowChunks>(row_ + m * kMmaM + lane_ % 16, chunk + lane_ / 16));
+      for (int32_t m = 0; m < kTilesM; ++m) {
+        Loader::Tile::load_a(a[m], stage, row_ + m * kMmaM, k, lane_);
+        Mma<Element>::round(a[m]);
+      }
 #pragma unroll
-      for (int32_t n = 0; n < kTilesN / 2; ++n)
-        Weights::fragments(b[n], stage + Loader::kWeightOffset, column_ + n * 2 * kMmaN, k, lane_);
+      for (int32_t n = 0; n < kTilesN / 2; ++n) {
+        Weights::Tile::load_b(b[n], stage + Loader::kWeightOffset, column_ + n * 2 * kMmaN, k, lane_);
+        Mma<Element>::round(b[n]);
+      }
 #pragma unroll
       for (int32_t m = 0; m < kTilesM; ++m)
 #pragma unroll
         for (int32_t n = 0; n < kTilesN; ++n)
-          ptx::mma_m16n8k16<Element>(sums_[m][n], a[m], {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]});
+          Mma<Element>::multiply(sums_[m][n], a[m], {b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]});
     }
   }
 
@@ -62,7 +64,6 @@ class WarpTile {
 
  private:
   using Loader = OperandLoader<Weights, kConfig, Element>;
-  static constexpr int32_t kRowChunks = Loader::kRowChunks;
   struct alignas(8) Pair {
     float value[2];
   };

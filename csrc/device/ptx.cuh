@@ -19,10 +19,14 @@ namespace maskconv {
 
 using f16 = __half;
 using bf16 = __nv_bfloat16;
+struct tf32 {  // a float; tensor cores round it to TF32 when they multiply
+  float value;
+};
 
 __device__ __forceinline__ float to_float(f16 value) { return __half2float(value); }
 __device__ __forceinline__ float to_float(bf16 value) { return __bfloat162float(value); }
 __device__ __forceinline__ float to_float(float value) { return value; }
+__device__ __forceinline__ float to_float(tf32 value) { return value.value; }
 
 template <class T>
 __device__ __forceinline__ T from_float(float value) {
@@ -30,6 +34,8 @@ __device__ __forceinline__ T from_float(float value) {
     return __float2half_rn(value);
   } else if constexpr (std::is_same_v<T, bf16>) {
     return __float2bfloat16_rn(value);
+  } else if constexpr (std::is_same_v<T, tf32>) {
+    return {value};
   } else {
     static_assert(std::is_same_v<T, float>);
     return value;
@@ -173,6 +179,24 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   }
+}
+
+// The bits of a float, rounded to the 10 bits of fraction that TF32 has; ties away from zero. The mma below
+// would cut the rest off.
+__device__ __forceinline__ uint32_t round_to_tf32(uint32_t bits) {
+  uint32_t rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
+  return rounded;
+}
+
+// d += a * b for a 16x8 tile of a (row major) and an 8x8 tile of b (column major), in TF32.
+__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4],
+                                                 const uint32_t (&b)[2], Site = Site::here()) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 template <class T>

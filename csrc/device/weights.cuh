@@ -1,9 +1,9 @@
 // The weights of the mma kernel, (K, taps, C / groups) in memory, in both directions: whichever of the tile's
 // columns and the reduction depth is the contiguous one makes the rows of 16-byte chunks in shared memory.
-// Each class has a thread's share of the loads and a warp's fragments.
+// Each class has a thread's share of the loads, and the Tile they make.
 #pragma once
 
-#include "device/smem.cuh"
+#include "device/fragments.cuh"
 
 namespace maskconv {
 
@@ -13,6 +13,7 @@ class WeightColumns {
  public:
   static constexpr int32_t kChunkElements = kVectorBytes / sizeof(Element);
   static constexpr int32_t kRowChunks = kConfig.block_k / kChunkElements;
+  using Tile = TileOfLines<Element, kRowChunks>;
   static constexpr int32_t kRowsAtOnce = kConfig.threads() / kRowChunks;
   static constexpr int32_t kRows = kConfig.block_n / kRowsAtOnce;
   static_assert(kConfig.block_n % kRowsAtOnce == 0, "every thread loads as many rows");
@@ -37,13 +38,6 @@ class WeightColumns {
                                   weight_[i] + tap_offset + depth, in_depth && (column_exists_ >> i & 1));
   }
 
-  // For 16 columns and 16 steps: the lower and upper 8 steps of 8 columns, then of the next 8.
-  static __device__ __forceinline__ void fragments(uint32_t (&b)[4], const unsigned char* operand,
-                                                   int32_t column, int32_t k, int32_t lane) {
-    ptx::ldmatrix_x4(b, operand + swizzled<kRowChunks>(column + lane / 16 * 8 + lane % 8,
-                                                       k / kChunkElements + lane / 8 % 2));
-  }
-
  private:
   const int32_t depth_;
   const int32_t row_;
@@ -53,12 +47,12 @@ class WeightColumns {
 };
 
 // A row of the operand tile is a step of the depth, along the columns: grad_input, whose depth is filters.
-// The transposing ldmatrix turns the tile as it reads.
 template <GemmConfig kConfig, class Element>
 class WeightDepths {
  public:
   static constexpr int32_t kChunkElements = kVectorBytes / sizeof(Element);
   static constexpr int32_t kRowChunks = kConfig.block_n / kChunkElements;
+  using Tile = TileOfSteps<Element, kRowChunks>;
   static constexpr int32_t kRowsAtOnce = kConfig.threads() / kRowChunks;
   static constexpr int32_t kRows = kConfig.block_k / kRowsAtOnce;
   static_assert(kConfig.block_k % kRowsAtOnce == 0, "every thread loads as many rows");
@@ -78,15 +72,9 @@ class WeightDepths {
     const Element* weight = weight_ + tap_offset + depth * depth_stride_;
 #pragma unroll
     for (int32_t i = 0; i < kRows; ++i)
-      ptx::cp_async<kVectorBytes>(operand + swizzled<kRowChunks>(row_ + i * kRowsAtOnce, chunk_),
+      ptx::cp_async<kVectorBytes>(operand + Tile::place(row_ + i * kRowsAtOnce, chunk_),
                                   weight + i * kRowsAtOnce * depth_stride_,
                                   columns_exist_ && depth + row_ + i * kRowsAtOnce < depth_);
-  }
-
-  static __device__ __forceinline__ void fragments(uint32_t (&b)[4], const unsigned char* operand,
-                                                   int32_t column, int32_t k, int32_t lane) {
-    ptx::ldmatrix_x4_trans(
-        b, operand + swizzled<kRowChunks>(k + lane % 16, column / kChunkElements + lane / 16));
   }
 
  private:

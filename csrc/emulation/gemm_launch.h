@@ -17,10 +17,11 @@ Counters launch_instance(const typename Pass::Params& params, const LaunchOption
   const Dim3 grid{static_cast<unsigned>(params.blocks()), 1, 1};
   const Dim3 block{static_cast<unsigned>(kConfig.threads()), 1, 1};
   const size_t shared = gemm_layout(kConfig, kDType<Element>, params.problem.taps()).total;
-  if constexpr (kConfig.kernel == GemmKernel::kMma) {
-    return launch(grid, block, shared, options, memory, &gemm_mma<Pass, kIndex, Element>, params);
+  using Seen = ElementOf<kConfig.kernel, Element>;
+  if constexpr (kConfig.on_tensor_cores()) {
+    return launch(grid, block, shared, options, memory, &gemm_mma<Pass, kIndex, Seen>, params);
   } else {
-    return launch(grid, block, shared, options, memory, &gemm_simt<Pass, kIndex, Element>, params);
+    return launch(grid, block, shared, options, memory, &gemm_simt<Pass, kIndex, Seen>, params);
   }
 }
 
@@ -44,7 +45,8 @@ Counters launch_gemm(const GemmConfig& config, const typename Pass::Params& para
   if constexpr (kDType<Element> == DType::kFloat64) {
     return launch_matching<Pass, Element, kSimt64x32>(config, params, options, memory);
   } else if constexpr (kDType<Element> == DType::kFloat32) {
-    return launch_matching<Pass, Element, kSimt64x64>(config, params, options, memory);
+    return launch_matching<Pass, Element, kTf32_256x128, kTf32_256x64, kTf32_128x128, kTf32_128x64,
+                           kTf32_64x64, kSimt64x64>(config, params, options, memory);
   } else {
     return launch_matching<Pass, Element, kMma256x128, kMma256x64, kMma128x128, kMma128x64, kMma64x64,
                            kSimt64x64>(config, params, options, memory);

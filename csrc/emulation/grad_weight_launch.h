@@ -25,10 +25,11 @@ Counters launch_grad_weight_sums(const GradWeightParams& params, const LaunchOpt
   const Dim3 grid{static_cast<unsigned>(params.blocks()), 1, 1};
   const Dim3 block{static_cast<unsigned>(kConfig.threads()), 1, 1};
   const size_t shared = grad_weight::layout(kConfig, kDType<Element>).total;
-  if constexpr (kConfig.kernel == GemmKernel::kMma) {
-    return launch(grid, block, shared, options, memory, &grad_weight_mma<kIndex, Element>, params);
+  using Seen = ElementOf<kConfig.kernel, Element>;
+  if constexpr (kConfig.on_tensor_cores()) {
+    return launch(grid, block, shared, options, memory, &grad_weight_mma<kIndex, Seen>, params);
   } else {
-    return launch(grid, block, shared, options, memory, &grad_weight_simt<kIndex, Element>, params);
+    return launch(grid, block, shared, options, memory, &grad_weight_simt<kIndex, Seen>, params);
   }
 }
 

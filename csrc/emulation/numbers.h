@@ -16,6 +16,10 @@ struct bf16 {
   uint16_t bits = 0;
 };
 
+struct tf32 {  // a float; tensor cores round it to TF32 when they multiply
+  float value = 0;
+};
+
 inline constexpr uint16_t kCanonicalNan16 = 0x7fff;
 
 inline float to_float(f16 value) {
@@ -33,6 +37,7 @@ inline float to_float(f16 value) {
 
 inline float to_float(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
 inline float to_float(float value) { return value; }
+inline float to_float(tf32 value) { return value.value; }
 
 namespace detail {
 
@@ -72,6 +77,8 @@ T from_float(float value) {
     return detail::to_f16(value);
   } else if constexpr (std::is_same_v<T, bf16>) {
     return detail::to_bf16(value);
+  } else if constexpr (std::is_same_v<T, tf32>) {
+    return {value};
   } else {
     static_assert(std::is_same_v<T, float>);
     return value;

@@ -39,6 +39,7 @@ ConvProblem to_problem(const py::dict& from) {
   read_axes(from, "dilation", problem.dilation);
   problem.mask_batch = from["mask_batch"].cast<int64_t>();
   problem.pad_is_valid = from["pad_is_valid"].cast<bool>();
+  problem.allow_tf32 = from["allow_tf32"].cast<bool>();
   problem.normalization = to_normalization(from["normalization"].cast<std::string>());
   problem.mask_update =
       chosen<MaskUpdate>(from["mask_update"].cast<std::string>(), {{"any", MaskUpdate::kAny},

@@ -40,7 +40,13 @@ inline void ldmatrix_x2(uint32_t (&r)[2], const void* row, Site site = Site::her
 
 template <class T>
 void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Site site = Site::here()) {
-  emulation::mma_m16n8k16<T>(d, a, b, site);
+  emulation::mma<T>(d, a, b, "mma_m16n8k16", site);
+}
+
+inline uint32_t round_to_tf32(uint32_t bits) { return emulation::round_to_tf32(bits); }
+inline void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                             Site site = Site::here()) {
+  emulation::mma<tf32>(d, a, b, "mma_m16n8k8_tf32", site);
 }
 
 namespace detail {

@@ -1,6 +1,6 @@
-// The implicit GEMM of a pass (device/prologue.cuh says what that is) for fp16 and bf16, channels per group a
-// multiple of 8: on tensor cores, with the masks as load predicate. The reduction runs over the taps that are
-// live somewhere in the tile.
+// The implicit GEMM of a pass (device/prologue.cuh says what that is) for fp16, bf16 and tf32, whose channels
+// per group fill chunks of 16 bytes: on tensor cores, with the masks as load predicate. The reduction runs
+// over the taps that are live somewhere in the tile.
 #pragma once
 
 #include "device/epilogue.cuh"

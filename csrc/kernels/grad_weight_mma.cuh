@@ -1,6 +1,6 @@
-// The gradient of the accumulator for the weight, for fp16 and bf16 with filters and channels per group
-// multiples of 8: implicit GEMM on tensor cores, whose reduction runs over the output rows that are live for
-// the taps of the tile.
+// The gradient of the accumulator for the weight, for fp16, bf16 and tf32 with filters and channels per group
+// that fill chunks of 16 bytes: implicit GEMM on tensor cores, whose reduction runs over the output rows that
+// are live for the taps of the tile.
 #pragma once
 
 #include "device/grad_weight_mma.cuh"

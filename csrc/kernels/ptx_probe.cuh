@@ -106,7 +106,9 @@ struct Ldmatrix {
 // Input: a lane's four words of a, two of b, four of d. Output: its four of d.
 template <class T>
 struct Mma {
-  static constexpr const char* kName = std::is_same_v<T, f16> ? "mma_f16" : "mma_bf16";
+  static constexpr const char* kName = std::is_same_v<T, f16>    ? "mma_f16"
+                                       : std::is_same_v<T, bf16> ? "mma_bf16"
+                                                                 : "mma_tf32";
   static constexpr int kWords = 4 + 2 + 4;
   static constexpr int kThreads = kLanes;
   static constexpr int kSmemBytes = 0;
@@ -121,10 +123,28 @@ struct Mma {
     for (int i = 0; i < 4; ++i) a[i] = ptx::load_global(input + i);
     for (int i = 0; i < 2; ++i) b[i] = ptx::load_global(input + 4 + i);
     for (int i = 0; i < 4; ++i) d[i] = ptx::load_global(reinterpret_cast<const float*>(input) + 6 + i);
-    ptx::mma_m16n8k16<T>(d, a, b);
+    if constexpr (std::is_same_v<T, tf32>) {
+      ptx::mma_m16n8k8_tf32(d, a, b);
+    } else {
+      ptx::mma_m16n8k16<T>(d, a, b);
+    }
     for (int i = 0; i < 4; ++i) {
       ptx::store_global(reinterpret_cast<float*>(params.output) + lane * 4 + i, d[i]);
     }
+  }
+};
+
+// Input: floats, any number. Output: each rounded to TF32.
+struct RoundToTf32 {
+  static constexpr const char* kName = "round_to_tf32";
+  static constexpr int kThreads = kLanes;
+  static constexpr int kSmemBytes = 0;
+  static constexpr int64_t kInputWords = -1;
+  static constexpr int64_t output_words(int64_t input_words) { return input_words; }
+
+  __device__ static void run(const Params& params) {
+    for (int64_t i = threadIdx.x; i < params.input_words; i += kLanes)
+      ptx::store_global(params.output + i, ptx::round_to_tf32(ptx::load_global(params.input + i)));
   }
 };
 
@@ -278,9 +298,9 @@ bool visit_among(const char* name, Visit&& visit) {
 template <class Visit>
 bool visit(const char* name, Visit&& visitor) {
   return visit_among<CpAsync<4>, CpAsync<8>, CpAsync<16>, CpAsyncGroups, Ldmatrix<2>, Ldmatrix<4>,
-                     Ldmatrix<4, true>, Mma<f16>, Mma<bf16>, Move<uint8_t>, Move<uint16_t>, Move<uint32_t>,
-                     Move<Vec8>, Move<Vec16>, AtomicOr, Narrow<f16>, Narrow<bf16>, Widen<f16>, Widen<bf16>,
-                     WarpOps, BlockVotes>(name, visitor);
+                     Ldmatrix<4, true>, Mma<f16>, Mma<bf16>, Mma<tf32>, RoundToTf32, Move<uint8_t>,
+                     Move<uint16_t>, Move<uint32_t>, Move<Vec8>, Move<Vec16>, AtomicOr, Narrow<f16>,
+                     Narrow<bf16>, Widen<f16>, Widen<bf16>, WarpOps, BlockVotes>(name, visitor);
 }
 
 }  // namespace maskconv::probe

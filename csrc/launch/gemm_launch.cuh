@@ -12,11 +12,12 @@ constexpr int32_t kSharedBytesWithoutOptIn = 48 * 1024;
 
 template <class Pass, GemmConfig kConfig, class Element>
 cudaError_t launch_instance(const typename Pass::Params& params, cudaStream_t stream) {
+  using Seen = ElementOf<kConfig.kernel, Element>;
   constexpr auto* kernel = [] {
-    if constexpr (kConfig.kernel == GemmKernel::kMma) {
-      return &gemm_mma<Pass, config_index(kConfig), Element>;
+    if constexpr (kConfig.kernel == GemmKernel::kSimt) {
+      return &gemm_simt<Pass, config_index(kConfig), Seen>;
     } else {
-      return &gemm_simt<Pass, config_index(kConfig), Element>;
+      return &gemm_mma<Pass, config_index(kConfig), Seen>;
     }
   }();
   const int32_t shared = gemm_layout(kConfig, kDType<Element>, params.problem.taps()).total;
@@ -44,7 +45,8 @@ cudaError_t launch_gemm(const GemmConfig& config, const typename Pass::Params& p
   if constexpr (kDType<Element> == DType::kFloat64) {
     return launch_matching<Pass, Element, kSimt64x32>(config, params, stream);
   } else if constexpr (kDType<Element> == DType::kFloat32) {
-    return launch_matching<Pass, Element, kSimt64x64>(config, params, stream);
+    return launch_matching<Pass, Element, kTf32_256x128, kTf32_256x64, kTf32_128x128, kTf32_128x64,
+                           kTf32_64x64, kSimt64x64>(config, params, stream);
   } else {
     return launch_matching<Pass, Element, kMma256x128, kMma256x64, kMma128x128, kMma128x64, kMma64x64,
                            kSimt64x64>(config, params, stream);

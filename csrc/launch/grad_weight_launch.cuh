@@ -11,11 +11,12 @@ namespace maskconv {
 template <int32_t kIndex, class Element>
 cudaError_t launch_grad_weight_sums(const GradWeightParams& params, cudaStream_t stream) {
   constexpr GemmConfig kConfig = grad_weight::kConfigs[kIndex];
+  using Seen = ElementOf<grad_weight::kConfigs[kIndex].kernel, Element>;
   constexpr auto* kernel = [] {
-    if constexpr (kConfig.kernel == GemmKernel::kMma) {
-      return &grad_weight_mma<kIndex, Element>;
+    if constexpr (kConfig.kernel == GemmKernel::kSimt) {
+      return &grad_weight_simt<kIndex, Seen>;
     } else {
-      return &grad_weight_simt<kIndex, Element>;
+      return &grad_weight_mma<kIndex, Seen>;
     }
   }();
   constexpr int32_t kShared = grad_weight::layout(kConfig, kDType<Element>).total;

@@ -22,7 +22,7 @@ int64_t output_extent(const ConvArguments& arguments, size_t axis) {
 }
 
 void check_shapes(const ConvArguments& arguments) {
-  const auto& [input, weight, stride, padding, dilation, groups] = arguments;
+  const auto& [input, weight, stride, padding, dilation, groups, allow_tf32] = arguments;
   const size_t rank = input.size() - 2;
   STD_TORCH_CHECK(input.size() >= 3 && input.size() <= 2 + kAxes, "maskconv_ext: input: got ", input.size(),
                   " dimensions, needs 3, 4 or 5");
@@ -53,6 +53,7 @@ ConvProblem make_problem(const ConvArguments& arguments) {
   problem.channels = to_int32(arguments.input_size[1], "input");
   problem.filters = to_int32(arguments.weight_size[0], "weight");
   problem.groups = to_int32(arguments.groups, "groups");
+  problem.allow_tf32 = arguments.allow_tf32;
   const size_t rank = arguments.input_size.size() - 2;
   for (size_t axis = 0; axis < rank; ++axis) {
     const size_t to = kAxes - rank + axis;  // leading axes stay of size 1

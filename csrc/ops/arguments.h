@@ -19,6 +19,7 @@ struct ConvArguments {
   Sizes padding;
   Sizes dilation;
   int64_t groups;
+  bool allow_tf32;
 };
 
 // Everything but the mask, the normalisation and the fill.

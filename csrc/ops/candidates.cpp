@@ -39,9 +39,10 @@ DeviceProperties device_from(const std::vector<double>& numbers) {
 }
 
 std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding,
-                       Sizes dilation, int64_t groups, int64_t mask_batch, std::string dtype,
+                       Sizes dilation, int64_t groups, int64_t mask_batch, std::string dtype, bool allow_tf32,
                        std::vector<double> device) {
-  ConvProblem problem = make_problem({input_size, weight_size, stride, padding, dilation, groups});
+  ConvProblem problem =
+      make_problem({input_size, weight_size, stride, padding, dilation, groups, allow_tf32});
   problem.mask_batch = mask_batch;
   const DType type = dtype_named(dtype);
   const DeviceProperties properties = device_from(device);
@@ -55,7 +56,7 @@ std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Si
 // Share of valid outputs from which the CPU takes its dense route.
 double cpu_dense_share(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
                        int64_t groups, std::string dtype) {
-  return cpu::dense_share(make_problem({input_size, weight_size, stride, padding, dilation, groups}),
+  return cpu::dense_share(make_problem({input_size, weight_size, stride, padding, dilation, groups, false}),
                           dtype_named(dtype));
 }
 

@@ -53,11 +53,12 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
     Tensor input, std::optional<Tensor> mask, Tensor weight, std::optional<Tensor> bias, Sizes stride,
     Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, std::string normalization,
     std::string mask_update, double threshold, std::optional<double> fill, bool pad_is_valid,
-    bool channels_last, std::optional<Tensor> row_order, std::optional<Tensor> grad_input_row_order,
-    std::string candidate) {
+    bool channels_last, bool allow_tf32, std::optional<Tensor> row_order,
+    std::optional<Tensor> grad_input_row_order, std::string candidate) {
   check_no_row_order(row_order);
   check_no_row_order(grad_input_row_order);
-  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
+  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride,    padding,
+                                dilation,        groups,           allow_tf32};
   const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
                          threshold, fill, pad_is_valid);
   const ConvProblem& problem = call.problem;

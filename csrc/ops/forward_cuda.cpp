@@ -51,14 +51,18 @@ Tensor forward_gemm_cuda(const ForwardCall& call, const Tensor& input, const Ten
   return output;
 }
 
-std::tuple<Tensor, Tensor, Tensor> forward_cuda(
-    Tensor input, std::optional<Tensor> mask, Tensor weight, std::optional<Tensor> bias, Sizes stride,
-    Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, std::string normalization,
-    std::string mask_update, double threshold, std::optional<double> fill, bool pad_is_valid,
-    bool channels_last, std::optional<Tensor> row_order, std::optional<Tensor>, std::string candidate) {
+std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tensor> mask, Tensor weight,
+                                                std::optional<Tensor> bias, Sizes stride, Sizes padding,
+                                                Sizes dilation, int64_t groups, Sizes mask_channels,
+                                                std::string normalization, std::string mask_update,
+                                                double threshold, std::optional<double> fill,
+                                                bool pad_is_valid, bool channels_last, bool allow_tf32,
+                                                std::optional<Tensor> row_order, std::optional<Tensor>,
+                                                std::string candidate) {
   check_candidate(candidate, {"composite"});
   const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
-  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride, padding, dilation, groups};
+  const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride,    padding,
+                                dilation,        groups,           allow_tf32};
   const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
                          threshold, fill, pad_is_valid);
   STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");

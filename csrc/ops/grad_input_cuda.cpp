@@ -15,10 +15,12 @@ namespace {
 
 Tensor grad_input_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> mask, Tensor weight,
                        Sizes input_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                       Sizes mask_channels, bool channels_last, std::optional<Tensor> row_order) {
+                       Sizes mask_channels, bool channels_last, bool allow_tf32,
+                       std::optional<Tensor> row_order) {
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
   const GradInputCall call(grad, valid, mask, weight,
-                           {input_size, sizes_of(weight), stride, padding, dilation, groups}, mask_channels);
+                           {input_size, sizes_of(weight), stride, padding, dilation, groups, allow_tf32},
+                           mask_channels);
   if (call.gradient) {
     GradInputArguments arguments;
     arguments.problem = call.problem;

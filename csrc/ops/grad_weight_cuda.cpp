@@ -13,10 +13,11 @@ namespace {
 
 Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, std::optional<Tensor> mask,
                         Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                        Sizes mask_channels) {
+                        Sizes mask_channels, bool allow_tf32) {
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
   const GradWeightCall call(grad, valid, input, mask,
-                            {sizes_of(input), weight_size, stride, padding, dilation, groups}, mask_channels);
+                            {sizes_of(input), weight_size, stride, padding, dilation, groups, allow_tf32},
+                            mask_channels);
   if (call.gradient) {
     GradWeightArguments arguments;
     arguments.problem = call.problem;

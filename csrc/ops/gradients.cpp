@@ -8,10 +8,12 @@ namespace {
 
 Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> mask, Tensor weight,
                       Sizes input_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                      Sizes mask_channels, bool channels_last, std::optional<Tensor> row_order) {
+                      Sizes mask_channels, bool channels_last, bool allow_tf32,
+                      std::optional<Tensor> row_order) {
   check_no_row_order(row_order);
   const GradInputCall call(grad, valid, mask, weight,
-                           {input_size, sizes_of(weight), stride, padding, dilation, groups}, mask_channels);
+                           {input_size, sizes_of(weight), stride, padding, dilation, groups, allow_tf32},
+                           mask_channels);
   if (call.gradient) {
     cpu::grad_input(cpu_runtime(), call.problem, dtype_of(grad), call.mask.view,
                     call.gradient->grad.data_ptr(), call.weight.data_ptr(), call.gradient->valid_data(),
@@ -22,9 +24,10 @@ Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Te
 
 Tensor grad_weight_cpu(Tensor grad, std::optional<Tensor> valid, Tensor input, std::optional<Tensor> mask,
                        Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                       Sizes mask_channels) {
+                       Sizes mask_channels, bool allow_tf32) {
   const GradWeightCall call(grad, valid, input, mask,
-                            {sizes_of(input), weight_size, stride, padding, dilation, groups}, mask_channels);
+                            {sizes_of(input), weight_size, stride, padding, dilation, groups, allow_tf32},
+                            mask_channels);
   if (call.gradient) {
     const Tensor x = to_engine_layout(input);
     cpu::grad_weight(cpu_runtime(), call.problem, dtype_of(grad), call.mask.view,

@@ -3,15 +3,16 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(maskconv_ext, library) {
-  // The whole masked convolution: output, output mask, window sum. `fill` None stands for the bias. A row
-  // order (csrc/plan/row_order.h) makes no difference to the results, and is None on the CPU. It must be a
+  // The whole masked convolution: output, output mask, window sum. `fill` None stands for the bias.
+  // `allow_tf32`: where tensor cores multiply float32, they may round the factors to TF32. A row order
+  // (csrc/plan/row_order.h) makes no difference to the results, and is None on the CPU. It must be a
   // permutation, which nothing checks: the device alone could. That of grad_input is for the backward.
   // `candidate` names one of the ways to compute it, "" the one expected to be fastest.
   library.def(
       "forward(Tensor input, Tensor? mask, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
       "threshold, "
-      "float? fill, bool pad_is_valid, bool channels_last, Tensor? row_order=None, "
+      "float? fill, bool pad_is_valid, bool channels_last, bool allow_tf32, Tensor? row_order=None, "
       "Tensor? grad_input_row_order=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
   // From the gradient of the output to that of the accumulator a, scale(window_sum) * grad where `valid`,
   // else 0, with the channels last in memory; and the gradient of the bias, of no elements unless it is
@@ -23,18 +24,18 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   library.def(
       "grad_input(Tensor grad, Tensor? valid, Tensor? mask, Tensor weight, SymInt[] input_size, SymInt[] "
       "stride, "
-      "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, bool channels_last, "
-      "Tensor? row_order=None) -> Tensor");
+      "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, bool channels_last, bool "
+      "allow_tf32, Tensor? row_order=None) -> Tensor");
   library.def(
       "grad_weight(Tensor grad, Tensor? valid, Tensor input, Tensor? mask, SymInt[] weight_size, SymInt[] "
       "stride, "
-      "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels) -> Tensor");
+      "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, bool allow_tf32) -> Tensor");
   // What the planner knows of a pass on CUDA: a line a candidate (plan/candidates.h). `device` has the
   // numbers of a DeviceProperties, or none for the current device.
   library.def(
       "candidates(str pass_name, SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] "
       "padding, "
-      "SymInt[] dilation, int groups, int mask_batch, str dtype, float[] device) -> str");
+      "SymInt[] dilation, int groups, int mask_batch, str dtype, bool allow_tf32, float[] device) -> str");
   library.def(
       "cpu_dense_share(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
       "SymInt[] "

@@ -61,7 +61,7 @@ struct MaskedGeometry {
                         (mask.size(0) == 1 || mask.size(0) == batch) &&
                         (mask.scalar_type() == ScalarType::Bool || mask.scalar_type() == ScalarType::Byte),
                     "maskconv_ext: mask: needs bool or uint8, (batch or 1, 1, *S)");
-    arguments = {sizes_of(mask), {1, 1}, stride, padding, dilation, 1};
+    arguments = {sizes_of(mask), {1, 1}, stride, padding, dilation, 1, false};
     arguments.input_size[0] = batch;
     arguments.weight_size.insert(arguments.weight_size.end(), kernel_size.begin(), kernel_size.end());
     problem = make_problem(arguments);

@@ -38,6 +38,8 @@ struct ConvProblem {
   int64_t mask_batch = 0;  // 0: no mask, every pixel valid; 1: one mask for the whole batch; else N
   bool pad_is_valid = false;
 
+  bool allow_tf32 = false;  // tensor cores may round the factors of float32 products to TF32
+
   Normalization normalization = Normalization::kRatio;
   MaskUpdate mask_update = MaskUpdate::kAny;
   double threshold = 0.0;       // MaskUpdate::kThreshold only

@@ -56,6 +56,7 @@ double fma_rate(bool is_double, const DeviceProperties& device) {
 
 Arithmetic arithmetic_of(const GemmConfig& config, DType dtype) {
   if (config.kernel == GemmKernel::kMma) return Arithmetic::kTensorHalf;
+  if (config.kernel == GemmKernel::kTf32) return Arithmetic::kTensorTf32;
   return dtype == DType::kFloat64 ? Arithmetic::kFma64 : Arithmetic::kFma32;
 }
 
@@ -143,8 +144,10 @@ Cost composite_cost(const ConvProblem& problem, DType dtype, const DevicePropert
   const double x = input_bytes(problem, dtype), y = output_bytes(problem, dtype);
   const double macs = static_cast<double>(problem.rows()) * weight_elements(problem);
   const bool half = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-  const double rate =
-      half ? tensor_rate(device).peak : fma_rate(dtype == DType::kFloat64, device);  // of one multiprocessor
+  const bool tf32 = dtype == DType::kFloat32 && problem.allow_tf32;
+  const double rate = half   ? tensor_rate(device).peak  // of one multiprocessor
+                      : tf32 ? tensor_rate(device).peak / 2
+                             : fma_rate(dtype == DType::kFloat64, device);
   Cost cost = memory_cost(x + y + weight_elements(problem) * element_bytes(dtype), device);
   cost.arithmetic = cycles_to_microseconds(macs / (kFrameworkShare * rate * device.multiprocessors), device);
   const double selected = problem.mask_batch > 0 ? 2 * x : 0;

@@ -9,7 +9,6 @@
 namespace maskconv {
 namespace {
 
-constexpr int32_t kMmaChannels = 8;  // 16 bytes of fp16 or bf16: one cp.async
 constexpr int32_t kMmaComputeCapability = 80;
 constexpr int64_t kMaxPosition = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxBlocks = std::numeric_limits<int32_t>::max();  // what grid.x carries
@@ -22,18 +21,16 @@ int64_t blocks(const GemmConfig& config, const ConvProblem& problem, const GemmS
   return row_tiles(shape, config) * ceil_div(shape.columns, config.block_n) * problem.groups;
 }
 
-std::string why_not_mma(const GemmConfig& config, const GemmShape& shape, DType dtype, bool aligned,
-                        const DeviceProperties& device) {
-  if (!is_half(dtype)) return name(config) + " computes in float16 and bfloat16 only";
-  if (device.compute_capability < kMmaComputeCapability)
-    return name(config) + " needs compute capability 8.0, this device has " +
-           std::to_string(device.compute_capability / 10) + "." +
-           std::to_string(device.compute_capability % 10);
-  const std::string multiple = name(config) + " needs a multiple of " + std::to_string(kMmaChannels) + " ";
-  if (shape.depth % kMmaChannels != 0)
+std::string why_not_mma(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,
+                        DType dtype, bool aligned, const DeviceProperties& device) {
+  const std::string why_not = why_not_tensor_cores(config, problem, dtype, device);
+  if (!why_not.empty()) return why_not;
+  const int32_t unit = tensor_core_channels(dtype);
+  const std::string multiple = name(config) + " needs a multiple of " + std::to_string(unit) + " ";
+  if (shape.depth % unit != 0)
     return multiple + (shape.loads_columns ? "filters" : "channels") + " a group, got " +
            std::to_string(shape.depth);
-  if (shape.loads_columns && shape.columns % kMmaChannels != 0)
+  if (shape.loads_columns && shape.columns % unit != 0)
     return multiple + "channels a group, got " + std::to_string(shape.columns);
   if (!aligned)
     return name(config) + " needs " + (shape.loads_columns ? "grad" : "input") +
@@ -48,7 +45,9 @@ int64_t row_tiles(const GemmShape& shape, const GemmConfig& config) {
 }
 
 std::string name(const GemmConfig& config) {
-  const std::string kernel = config.kernel == GemmKernel::kMma ? "mma" : "simt";
+  const std::string kernel = config.kernel == GemmKernel::kMma    ? "mma"
+                             : config.kernel == GemmKernel::kTf32 ? "tf32"
+                                                                  : "simt";
   return kernel + "_" + std::to_string(config.block_m) + "x" + std::to_string(config.block_n) + "x" +
          std::to_string(config.block_k) + "_s" + std::to_string(config.stages);
 }
@@ -60,6 +59,22 @@ GemmConfig gemm_config_named(const std::string& wanted) {
     known += (known.empty() ? "" : ", ") + name(config);
   }
   throw std::invalid_argument("no tile is named '" + wanted + "'; there are " + known);
+}
+
+std::string why_not_tensor_cores(const GemmConfig& config, const ConvProblem& problem, DType dtype,
+                                 const DeviceProperties& device) {
+  if (config.kernel == GemmKernel::kTf32) {
+    if (dtype != DType::kFloat32) return name(config) + " computes in float32 only";
+    if (!problem.allow_tf32)
+      return name(config) + " rounds to TF32, which is not allowed: torch.backends.cudnn.conv.fp32_precision";
+  } else if (!is_half(dtype)) {
+    return name(config) + " computes in float16 and bfloat16 only";
+  }
+  if (device.compute_capability < kMmaComputeCapability)
+    return name(config) + " needs compute capability 8.0, this device has " +
+           std::to_string(device.compute_capability / 10) + "." +
+           std::to_string(device.compute_capability % 10);
+  return {};
 }
 
 std::string why_not_positions(const ConvProblem& problem) {
@@ -83,8 +98,8 @@ std::string why_not_config(const GemmConfig& config, const ConvProblem& problem,
            std::to_string(kMaxTaps);
   const std::string why_not_reach = why_not_positions(problem);
   if (!why_not_reach.empty()) return why_not_reach;
-  if (config.kernel == GemmKernel::kMma) {
-    const std::string why_not = why_not_mma(config, shape, dtype, aligned, device);
+  if (config.on_tensor_cores()) {
+    const std::string why_not = why_not_mma(config, problem, shape, dtype, aligned, device);
     if (!why_not.empty()) return why_not;
   } else if ((dtype == DType::kFloat64) != (config == kSimt64x32)) {
     return name(config) +

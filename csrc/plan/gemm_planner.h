@@ -22,7 +22,7 @@ struct GemmShape {
 
 int64_t row_tiles(const GemmShape& shape, const GemmConfig& config);
 
-// "mma_128x128x32_s4": kernel, block_m x block_n x block_k, stages.
+// "mma_128x128x32_s4": kernel (mma, tf32 or simt), block_m x block_n x block_k, stages.
 std::string name(const GemmConfig& config);
 
 // Throws std::invalid_argument, listing the names there are.
@@ -30,6 +30,13 @@ GemmConfig gemm_config_named(const std::string& name);
 
 // Empty if 32 bits can count the positions that windows reach, else why not, as the end of a sentence.
 std::string why_not_positions(const ConvProblem& problem);
+
+// Empty if tensor cores take the type as the tile's kernel does, else why not. For grad_weight's tiles too.
+std::string why_not_tensor_cores(const GemmConfig& config, const ConvProblem& problem, DType dtype,
+                                 const DeviceProperties& device);
+
+// Channels that tensor cores load at once: counts of them in a group have to be multiples.
+constexpr int32_t tensor_core_channels(DType dtype) { return kVectorBytes / element_bytes(dtype); }
 
 // Empty if `config` can run the product, else why not. `aligned`: operands start on 16-byte boundaries.
 std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,

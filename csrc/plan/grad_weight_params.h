@@ -53,8 +53,9 @@ constexpr int32_t list_capacity(const GemmConfig& config) {
 
 // At most so many taps share a tile: one each 16 bytes of columns, or one each column.
 constexpr int32_t taps_per_tile(const GemmConfig& config) {
-  constexpr int32_t kMmaChannels = 8;
-  return config.kernel == GemmKernel::kMma ? config.block_n / kMmaChannels : config.block_n;
+  if (!config.on_tensor_cores()) return config.block_n;
+  const int32_t element_bytes = config.kernel == GemmKernel::kTf32 ? 4 : 2;
+  return config.block_n / (kVectorBytes / element_bytes);
 }
 constexpr int32_t tap_bits_bytes(const GemmConfig& config) { return taps_per_tile(config) <= 32 ? 4 : 8; }
 
@@ -69,7 +70,7 @@ struct Layout {
 };
 
 constexpr int32_t operand_bytes(const GemmConfig& config, DType dtype) {
-  return config.kernel == GemmKernel::kMma ? element_bytes(dtype) : accumulator_bytes(dtype);
+  return config.on_tensor_cores() ? element_bytes(dtype) : accumulator_bytes(dtype);
 }
 constexpr int32_t operand_stage_bytes(const GemmConfig& config, DType dtype) {
   return config.block_k * (config.block_m + config.block_n) * operand_bytes(config, dtype);

@@ -8,14 +8,13 @@ namespace maskconv {
 namespace grad_weight {  // for its tiles, not those of plan/gemm_config.h
 namespace {
 
-constexpr int32_t kAlignedChannels = 8;  // 16 bytes of fp16 or bf16: one cp.async
-constexpr int32_t kMinComputeCapability = 80;
 constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max();  // what grid.x carries
 
 // Costs are times, in units of what one multiprocessor takes for a (row, filter, column) of a large tile on
 // tensor cores. Besides, a row of a tile has block_m + block_n values to be loaded.
 constexpr int64_t kLoadCost = 16;
+constexpr int64_t kTf32Cost = 2;  // both products and loads
 constexpr int64_t kSimtCost = 14;
 constexpr int64_t kBlockCost = 256 * 128 * 128;  // what a block does besides its rows
 constexpr int64_t kPartialSumCost = 5;           // to write and read one, by the whole device at 3 bytes/ns
@@ -70,7 +69,8 @@ struct Choice {
 double cost_of_row(const GemmConfig& config, const ConvProblem& problem) {
   const int64_t cells = int64_t{config.block_m} * config.block_n;
   if (config.kernel == GemmKernel::kSimt) return static_cast<double>(kSimtCost * cells);
-  const double cost = static_cast<double>(cells + kLoadCost * (config.block_m + config.block_n));
+  const int64_t of_type = config.kernel == GemmKernel::kTf32 ? kTf32Cost : 1;
+  const double cost = static_cast<double>(of_type * (cells + kLoadCost * (config.block_m + config.block_n)));
   const bool shared =
       problem.mask_batch > 0 && problem.taps() > 1 && problem.channels_per_group() % config.block_n != 0;
   return shared ? kSharedTileCost * cost : cost;
@@ -107,17 +107,14 @@ const GemmConfig& simt_config(const ConvProblem& problem, DType dtype) {
 
 std::string why_not_mma(const GemmConfig& config, const ConvProblem& problem, DType dtype, bool aligned,
                         const DeviceProperties& device) {
-  if (dtype != DType::kFloat16 && dtype != DType::kBFloat16)
-    return name(config) + " computes in float16 and bfloat16 only";
-  if (device.compute_capability < kMinComputeCapability)
-    return name(config) + " needs compute capability 8.0, this device has " +
-           std::to_string(device.compute_capability / 10) + "." +
-           std::to_string(device.compute_capability % 10);
+  const std::string why_not = why_not_tensor_cores(config, problem, dtype, device);
+  if (!why_not.empty()) return why_not;
+  const int32_t unit = tensor_core_channels(dtype);
   for (const auto& [what, count] :
        {std::pair{"channels", problem.channels_per_group()}, {"filters", problem.filters_per_group()}})
-    if (count % kAlignedChannels != 0)
-      return name(config) + " needs a multiple of " + std::to_string(kAlignedChannels) + " " + what +
-             " a group, got " + std::to_string(count);
+    if (count % unit != 0)
+      return name(config) + " needs a multiple of " + std::to_string(unit) + " " + what + " a group, got " +
+             std::to_string(count);
   if (!aligned) return name(config) + " needs grad, input and result to start on a 16-byte boundary";
   return {};
 }
@@ -128,7 +125,8 @@ GemmConfig choose_config(const ConvProblem& problem, DType dtype, bool aligned,
                          const DeviceProperties& device) {
   GemmConfig chosen = simt_config(problem, dtype);
   double least = std::numeric_limits<double>::infinity();
-  for (const GemmConfig& config : {kMma128x128, kMma64x128, kMma64x64}) {
+  for (const GemmConfig& config :
+       {kMma128x128, kMma64x128, kMma64x64, kTf32_128x128, kTf32_64x128, kTf32_64x64}) {
     if (!why_not_grad_weight(config, problem, dtype, aligned, device).empty()) continue;
     const double cost = choose_splits(config, problem, dtype, device).cost;
     if (cost >= least) continue;
@@ -159,7 +157,7 @@ std::string why_not_grad_weight(const GemmConfig& config, const ConvProblem& pro
       return "the windows reach over " + std::to_string(reach + 1) +
              " positions of one axis; the CUDA kernel counts them in 32 bits";
   }
-  if (config.kernel == GemmKernel::kMma) {
+  if (config.on_tensor_cores()) {
     const std::string why_not = grad_weight::why_not_mma(config, problem, dtype, aligned, device);
     if (!why_not.empty()) return why_not;
   } else if ((dtype == DType::kFloat64) != grad_weight::is_double(config)) {

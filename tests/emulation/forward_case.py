@@ -35,6 +35,20 @@ def decode(stored: np.ndarray, dtype: str) -> np.ndarray:
     return (stored.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
+def round_to_tf32(values: np.ndarray) -> np.ndarray:
+    """To 10 bits of fraction, ties away from zero; NaN and infinities stay."""
+    finite = np.where(np.isfinite(values), values, 0.0).astype(np.float64)
+    smallest_normal = -125
+    step = np.ldexp(1.0, np.maximum(np.frexp(finite)[1], smallest_normal) - 11)
+    return np.where(np.isfinite(values), np.trunc(finite / step + np.copysign(0.5, finite)) * step, values)
+
+
+def factors(stored: np.ndarray, case: Case) -> np.ndarray:
+    """What the case's kernel multiplies, in float64."""
+    values = decode(stored, case.dtype)
+    return round_to_tf32(values) if case.config.startswith("tf32") else values
+
+
 def poisoned(shape: tuple[int, ...], dtype: Any, offset: int = 0) -> np.ndarray:
     """An array in the middle of a larger, poisoned allocation, `offset` elements off its alignment."""
     size = np.dtype(dtype).itemsize
@@ -74,6 +88,7 @@ class Case:
     bias: bool = True
     offset: int = 0  # elements by which input, weight, bias and output miss their alignment
     config: str = ""
+    allow_tf32: bool = False
     seed: int = 0
 
     @property
@@ -91,6 +106,21 @@ class Case:
     def taps(self) -> int:
         return math.prod(self.kernel)
 
+    @property
+    def tile(self) -> tuple[int, int, int]:
+        """block_m, block_n and block_k of the config."""
+        block_m, block_n, block_k = map(int, self.config.split("_")[1].split("x"))
+        return block_m, block_n, block_k
+
+    @property
+    def on_tensor_cores(self) -> bool:
+        return self.config.startswith(("mma", "tf32"))
+
+    @property
+    def channel_unit(self) -> int:
+        """Channels and filters a group come in multiples of it: 16 bytes, on tensor cores."""
+        return 16 // np.dtype(NUMPY_TYPES[self.dtype]).itemsize if self.on_tensor_cores else 1
+
     def problem(self) -> dict[str, Any]:
         return {
             "batch": self.batch,
@@ -105,6 +135,7 @@ class Case:
             "dilation": self.dilation,
             "mask_batch": self.images_of_mask,
             "pad_is_valid": self.pad_is_valid,
+            "allow_tf32": self.allow_tf32,
             "normalization": self.normalization,
             "mask_update": self.mask_update,
             "threshold": self.threshold,
@@ -149,7 +180,7 @@ def make_data(case: Case, mask: np.ndarray | None = None) -> Data:
 
 def answer(case: Case, data: Data) -> Answer:
     """The specification in float64, one tap at a time."""
-    x, weight = decode(data.x, case.dtype), decode(data.weight, case.dtype)
+    x, weight = factors(data.x, case), factors(data.weight, case)
     rows = (case.batch, *case.output_size)
     per_group = (case.groups, case.channels // case.groups)
     sums = np.zeros((*rows, case.groups, case.filters // case.groups))
@@ -266,10 +297,10 @@ def assert_close(case: Case, output: np.ndarray, expected: Answer) -> None:
 def check(emulation: Any, case: Case, mask: np.ndarray | None = None, **options: Any) -> Run:
     """Runs the case and compares everything it wrote; returns what it did."""
     data = make_data(case, mask)
-    expected = answer(case, data)
     done = run(emulation, case, data, **options)
     if case.config:
         assert done.config == case.config
+    expected = answer(replace(case, config=done.config), data)
     np.testing.assert_array_equal(done.window_sum, expected.window_sum)
     np.testing.assert_array_equal(done.out_mask, expected.out_mask)
     assert_close(case, done.output, expected)
@@ -288,11 +319,11 @@ def line(case: Case, length: int, kernel: int = 3) -> Case:
 
 
 def expected_mma(case: Case, live: np.ndarray, block_m: int, block_n: int, block_k: int = 32) -> int:
-    """m16n8k16 products that the live (tile, tap) pairs need."""
+    """Products that the live (tile, tap) pairs need; a stage is two of them deep."""
     tiles = -(-live.shape[1] // block_m)
     padded = np.zeros((live.shape[0], tiles * block_m), bool)
     padded[:, : live.shape[1]] = live
     live_pairs = int(padded.reshape(live.shape[0], tiles, block_m).any(axis=2).sum())
     channel_blocks = -(-(case.channels // case.groups) // block_k)
     filter_tiles = -(-(case.filters // case.groups) // block_n) * case.groups
-    return live_pairs * channel_blocks * filter_tiles * (block_m // 16) * (block_n // 8) * (block_k // 16)
+    return live_pairs * channel_blocks * filter_tiles * (block_m // 16) * (block_n // 8) * 2

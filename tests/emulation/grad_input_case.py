@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from forward_case import (
     Case,
     decode,
     encode,
+    factors,
     guarded,
     poisoned,
 )
@@ -101,7 +102,7 @@ def make_data(case: Case, mask: np.ndarray | None = None, has_valid: bool = True
 
 def answer(case: Case, data: Data) -> Answer:
     """The transpose of the specification in float64: one tap at a time, every output gives to its inputs."""
-    grad, weight = decode(data.grad, case.dtype), decode(data.weight, case.dtype)
+    grad, weight = factors(data.grad, case), factors(data.weight, case)
     outputs = (case.batch, *case.output_size)
     positions = (case.batch, *case.size)
     valid = np.ones(outputs, bool)
@@ -161,10 +162,10 @@ def check(
 ) -> Run:
     """Runs the case and compares everything it wrote; returns what it did."""
     data = make_data(case, mask, has_valid, valid_outputs)
-    expected = answer(case, data)
     done = run(emulation, case, data, **options)
     if case.config:
         assert done.config == case.config
+    expected = answer(replace(case, config=done.config), data)
     got, want = decode(done.grad_input, case.dtype), expected.grad_input
     # Nothing rounds to 0 that is not 0: where no output gives anything, or the mask is 0, no bit may be set.
     nothing = ~expected.live.any(axis=0)
@@ -195,9 +196,9 @@ def tiles_of_classes(case: Case, block_m: int) -> list[np.ndarray]:
 
 
 def expected_mma(case: Case, live: np.ndarray, block_m: int, block_n: int, block_k: int = 32) -> int:
-    """m16n8k16 products that the live (tile, tap) pairs need."""
+    """Products that the live (tile, tap) pairs need; a stage is two of them deep."""
     flat = live.reshape(case.taps, -1)
     live_pairs = sum(int(flat[:, tile].any(axis=1).sum()) for tile in tiles_of_classes(case, block_m))
     filter_blocks = -(-(case.filters // case.groups) // block_k)
     channel_tiles = -(-(case.channels // case.groups) // block_n) * case.groups
-    return live_pairs * filter_blocks * channel_tiles * (block_m // 16) * (block_n // 8) * (block_k // 16)
+    return live_pairs * filter_blocks * channel_tiles * (block_m // 16) * (block_n // 8) * 2

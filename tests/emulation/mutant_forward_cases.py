@@ -1,4 +1,4 @@
-"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_forward_cases.py LIBRARY`.
+"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_forward_cases.py LIBRARY [tf32]`.
 
 Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
 """
@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from forward_case import Case, answer, check, expected_mma, line, make_data
 from masks_case import check_given_windows, per_channel
-from mutant_library import KernelError, MutantLibrary
+from mutant_library import KernelError, MutantLibrary, variant
 from row_order_case import forward_live, forward_order
 
 BLOCK = 64  # both tiles are 64 x 64
@@ -49,21 +49,23 @@ def products(case: Case, order: np.ndarray | slice = slice(None)) -> int:
     return expected_mma(case, (live & valid)[:, order], BLOCK, BLOCK) if case.dtype == "bfloat16" else 0
 
 
-def outcome(path: str) -> str:
-    mutant = MutantLibrary(path)
+def outcome(path: str, tf32: bool) -> str:
+    mutant, of = MutantLibrary(path), variant(tf32)
     try:
-        for case in MMA_CASES + SIMT_CASES:
+        for case in map(of, MMA_CASES if tf32 else MMA_CASES + SIMT_CASES):
             counters = check(mutant, case).counters
             if counters["bank_conflicts"]:
                 return f"counters: {counters['bank_conflicts']} bank conflicts in {case}"
-        for mask_batch in (1, 2):
-            check_given_windows(mutant, per_channel(16, groups=2, batch=2, mask_batch=mask_batch, valid_fraction=0.1))
-        half = Case(size=(1, 18, 16))
+        if not tf32:
+            for mask_batch in (1, 2):
+                given = per_channel(16, groups=2, batch=2, mask_batch=mask_batch, valid_fraction=0.1)
+                check_given_windows(mutant, given)
+        half = of(Case(size=(1, 18, 16)))
         mma = check(mutant, half, mask=HALF).counters["mma"]
-        wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK)
+        wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK, 16 if tf32 else 32)
         if mma != wanted:
             return f"counters: {mma} mma, expected {wanted}"
-        for case in ORDERED:
+        for case in [] if tf32 else ORDERED:
             order = forward_order(mutant, case, make_data(case))
             for counted, wanted in (
                 (check(mutant, case).counters, products(case)),
@@ -79,4 +81,4 @@ def outcome(path: str) -> str:
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1]))
+    print(outcome(sys.argv[1], "tf32" in sys.argv[2:]))

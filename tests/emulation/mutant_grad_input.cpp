@@ -1,9 +1,7 @@
 // Two grad_input kernels behind one C function: what a mutant is made of, small enough to compile in seconds.
 
-#include "emulation/launch.h"
+#include "emulation/gemm_launch.h"
 #include "emulation/row_order_launch.h"
-#include "kernels/gemm_mma.cuh"
-#include "kernels/gemm_simt.cuh"
 #include "kernels/grad_input.cuh"
 #include "mutant_row_order.h"
 
@@ -12,19 +10,13 @@ using namespace maskconv::emulation;
 
 namespace {
 
-constexpr int32_t kMma = config_index(kMma64x64);
-constexpr int32_t kSimt = config_index(kSimt64x64);
-
+template <GemmConfig kConfig, class Element>
 Counters run(const GradInputArguments& arguments, const LaunchOptions& options, GlobalMemory& memory) {
-  const bool mma = arguments.dtype == DType::kBFloat16;
-  const GemmConfig& config = kGemmConfigs[mma ? kMma : kSimt];
-  const GradInputParams params = make_grad_input_params(arguments, config);
-  const Dim3 grid{static_cast<unsigned>(params.blocks()), 1, 1};
-  const Dim3 block{static_cast<unsigned>(config.threads()), 1, 1};
-  const size_t shared = gemm_layout(config, arguments.dtype, params.problem.taps()).total;
-  return launch(grid, block, shared, options, memory,
-                mma ? &gemm_mma<GradInput, kMma, bf16> : &gemm_simt<GradInput, kSimt, float>, params);
+  return launch_instance<GradInput, kConfig, Element>(make_grad_input_params(arguments, kConfig), options,
+                                                      memory);
 }
+
+constexpr GemmConfig kFloat32 = kTf32 ? kTf32_64x64 : kSimt64x64;
 
 }  // namespace
 
@@ -51,7 +43,9 @@ extern "C" int run_grad_input(const int64_t* problem, double threshold, double f
         GlobalMemory memory;
         for (int i = 0; i < 6; ++i)
           if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], i == kWritten, kNames[i]);
-        return run(arguments, LaunchOptions{seed, false}, memory);
+        const LaunchOptions options{seed, false};
+        return is_bfloat16 != 0 ? run<kMma64x64, bf16>(arguments, options, memory)
+                                : run<kFloat32, float>(arguments, options, memory);
       },
       counted, message, size);
 }

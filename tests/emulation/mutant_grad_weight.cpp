@@ -13,7 +13,8 @@ using namespace maskconv::emulation;
 namespace {
 
 constexpr int32_t kMma = grad_weight::index_of(grad_weight::kMma64x64);
-constexpr int32_t kSimt = grad_weight::index_of(grad_weight::kSimt64x64);
+constexpr int32_t kFloat32 =
+    grad_weight::index_of(kTf32 ? grad_weight::kTf32_64x64 : grad_weight::kSimt64x64);
 
 template <int32_t kIndex, class Element, class Register>
 Counters run(const GradWeightArguments& arguments, int32_t splits, const LaunchOptions& options,
@@ -51,7 +52,7 @@ extern "C" int run_grad_weight(const int64_t* problem, int64_t is_bfloat16, void
       [&] {
         return is_bfloat16 != 0
                    ? run<kMma, bf16>(arguments, static_cast<int32_t>(splits), options, register_arrays)
-                   : run<kSimt, float>(arguments, static_cast<int32_t>(splits), options, register_arrays);
+                   : run<kFloat32, float>(arguments, static_cast<int32_t>(splits), options, register_arrays);
       },
       counted, message, size);
 }

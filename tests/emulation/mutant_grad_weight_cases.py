@@ -1,4 +1,5 @@
-"""Runs a mutant of the grad_weight kernels over a fixed set of cases: `python mutant_grad_weight_cases.py LIBRARY`.
+"""Runs a mutant of the grad_weight kernels over a fixed set of cases: `python mutant_grad_weight_cases.py LIBRARY
+[tf32]`.
 
 Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
 """
@@ -12,7 +13,7 @@ from typing import Any
 
 from forward_case import Case, line
 from grad_weight_case import answer, check, expected_mma, make_data
-from mutant_library import KernelError, problem_integers
+from mutant_library import KernelError, problem_integers, variant
 
 BLOCK = 64  # both tiles are 64 x 64
 ARRAYS = ("grad", "valid", "input", "mask", "grad_weight")
@@ -61,30 +62,33 @@ BASE = Case(channels=8, filters=8, valid_fraction=0.8)
 DENSE = Case(channels=64, filters=64, size=(1, 1, 160), mask_batch=0, **POINT)
 # More live rows than the list takes at once: 847, which is no whole number of steps, of 948.
 MANY = replace(BASE, size=(1, 1, 1735), **POINT)
-CASES = [
+MMA_CASES = [
     (BASE, 1),  # all taps in two tiles
     (replace(BASE, channels=40, filters=72, batch=2), 2),  # tails of both
     (replace(BASE, groups=2, channels=16, filters=16, batch=2, mask_batch=1, size=(1, 5, 7)), 3),
     (replace(BASE, dilation=(1, 2, 3), stride=(1, 2, 1), padding=((0, 0), (2, 0), (3, 4)), batch=2), 1),
     (line(BASE, 70, kernel=9), 11),
+]
+SIMT_CASES = [
     (replace(BASE, dtype="float32", channels=3, filters=70, batch=2, size=(1, 6, 7)), 2),
     (replace(MANY, dtype="float32", channels=3, filters=3), 1),
 ]
 COUNTED = [(MANY, 1), (Case(size=(1, 18, 16), valid_fraction=0.05), 3)]
 
 
-def outcome(path: str) -> str:
-    mutant = MutantLibrary(path)
+def outcome(path: str, tf32: bool) -> str:
+    mutant, of = MutantLibrary(path), variant(tf32)
     try:
         for splits in (1, 2):
-            conflicts = check(mutant, DENSE, has_valid=False, splits=splits).counters["bank_conflicts"]
+            conflicts = check(mutant, of(DENSE), has_valid=False, splits=splits).counters["bank_conflicts"]
             if conflicts:
                 return f"counters: {conflicts} bank conflicts in {DENSE}"
-        for case, splits in CASES:
-            check(mutant, case, splits=splits)
+        for case, splits in MMA_CASES if tf32 else MMA_CASES + SIMT_CASES:
+            check(mutant, of(case), splits=splits)
         for case, splits in COUNTED:
+            case = of(case)
             mma = check(mutant, case, splits=splits).counters["mma"]
-            wanted = expected_mma(case, answer(case, make_data(case)).live, BLOCK, BLOCK, splits)
+            wanted = expected_mma(case, answer(case, make_data(case)).live, BLOCK, BLOCK, splits, 16 if tf32 else 32)
             if mma != wanted:
                 return f"counters: {mma} mma, expected {wanted} in {case}"
     except KernelError as error:
@@ -95,4 +99,4 @@ def outcome(path: str) -> str:
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1]))
+    print(outcome(sys.argv[1], "tf32" in sys.argv[2:]))

@@ -11,6 +11,13 @@
 
 namespace maskconv::emulation {
 
+// What float32 runs on.
+#ifdef MASKCONV_MUTANT_TF32
+inline constexpr bool kTf32 = true;
+#else
+inline constexpr bool kTf32 = false;
+#endif
+
 // The fields of a ConvProblem in order, without the two doubles: so many integers.
 constexpr int kProblemIntegers = 4 + 6 * kAxes + 5;
 inline ConvProblem read_problem(const int64_t* integers) {

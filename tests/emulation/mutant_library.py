@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+
+from forward_case import Case
 
 NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
 MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
@@ -26,6 +29,11 @@ ARRAYS = {
     "forward_row_keys": ("mask", "keys", "numbers"),
     "grad_input_row_keys": ("mask", "valid", "keys", "numbers"),
 }
+
+
+def variant(tf32: bool) -> Callable[[Case], Case]:
+    """The case as it is, or for the TF32 kernel that mutant_*.cpp then has."""
+    return lambda case: replace(case, dtype="float32", allow_tf32=True, config="tf32_64x64x16_s4") if tf32 else case
 
 
 class KernelError(Exception):

@@ -16,10 +16,12 @@ from pathlib import Path
 from mutants_grad_weight import GRAD_WEIGHT
 from mutants_masks import MASKS
 from mutants_row_order import ROW_ORDER
+from mutants_tf32 import TF32
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 COMPILE = ["g++", "-std=c++20", "-O1", "-fPIC", "-Wno-unknown-pragmas"]
+TF32_SUFFIX = "_tf32"
 WORKERS = 2  # compilers and cases at once
 TIMEOUT_S = 120  # of a mutant's run: one that never ends is caught too
 
@@ -31,7 +33,7 @@ class Mutant:
     old: str
     new: str
     caught_as: tuple[str, ...]  # one of these begins the outcome
-    of: str = "forward"  # the pass whose cases must notice
+    of: str = "forward"  # the pass whose cases must notice; "..._tf32": its kernel for TF32
 
 
 MMA = "kernels/gemm_mma.cuh"
@@ -39,6 +41,7 @@ SIMT = "kernels/gemm_simt.cuh"
 PROLOGUE = "device/prologue.cuh"
 GATHER = "device/gather.cuh"
 WEIGHTS = "device/weights.cuh"
+FRAGMENTS = "device/fragments.cuh"
 SIMT_TILE = "device/simt.cuh"
 FORWARD = "kernels/forward.cuh"
 GRAD_INPUT = "kernels/grad_input.cuh"
@@ -47,12 +50,21 @@ WINDOW_SCALE = "device/window_scale.cuh"
 SCALE_GRAD = "kernels/scale_grad.cuh"
 ROW_BLOCKS = "device/row_blocks.cuh"
 BARRIER = "__syncthreads();"
-PASSES = ("forward", "grad_input", "grad_weight", "scale_grad", "masks")
+PASSES = (
+    "forward", "forward_tf32", "grad_input", "grad_input_tf32", "grad_weight", "grad_weight_tf32", "scale_grad",
+    "masks",
+)  # fmt: skip
 
 FORWARD_MUTANTS = (
-    Mutant("given windows ignored", FORWARD, "params.given.valid != nullptr", "false", ("out_of_bounds",)),
     Mutant(
-        "given windows of the first image for all", FORWARD, "problem.window_batch() > 1 ? row.output :", "", ("wrong",)
+        "given windows ignored", FORWARD, "params.given.valid != nullptr && row.gathers", "false", ("out_of_bounds",)
+    ),
+    Mutant(
+        "given windows of the first image for all",
+        FORWARD,
+        "problem.window_batch() > 1 ? row.position :",
+        "",
+        ("wrong",),
     ),
     Mutant(
         "given windows beyond the shared image",
@@ -213,9 +225,9 @@ GRAD_INPUT_MUTANTS = tuple(
         ("channel tail of the weights loaded", WEIGHTS, "columns_exist_ && depth", "depth", ("out_of_bounds",)),
         ("filter tail of the weights loaded", WEIGHTS, "columns_exist_ && depth + row_ + i * kRowsAtOnce < depth_",
          "columns_exist_", ("out_of_bounds",)),
-        ("weights not transposed", WEIGHTS, "ldmatrix_x4_trans", "ldmatrix_x4", ("wrong",)),
+        ("weights not transposed", FRAGMENTS, "ldmatrix_x4_trans(b", "ldmatrix_x4(b", ("wrong",)),
         ("weights written unswizzled", WEIGHTS,
-         "swizzled<kRowChunks>(row_ + i * kRowsAtOnce, chunk_),\n" + 34 * " " + "weight + i",
+         "Tile::place(row_ + i * kRowsAtOnce, chunk_),\n" + 34 * " " + "weight + i",
          "((row_ + i * kRowsAtOnce) * kRowChunks + chunk_) * kVectorBytes, weight + i", ("wrong",)),
         ("simt channel tail loaded", SIMT_TILE, "row_ + i * kRowsAtOnce < columns_", "true", ("out_of_bounds",)),
     )
@@ -260,9 +272,10 @@ SCALE_GRAD_MUTANTS = tuple(
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
 ROW_ORDER_MUTANTS = tuple(Mutant(*fields) for fields in ROW_ORDER)
 MASKS_MUTANTS = tuple(Mutant(*fields, "masks") for fields in MASKS)
+TF32_MUTANTS = tuple(Mutant(*fields) for fields in TF32)
 MUTANTS = (
     *FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS,
-    *MASKS_MUTANTS,
+    *MASKS_MUTANTS, *TF32_MUTANTS,
 )  # fmt: skip
 
 
@@ -296,15 +309,27 @@ def build(mutant: Mutant | None, of: str, objects: list[Path], folder: Path) -> 
         assert found == 1, f"{mutant.name}: {mutant.file} has {found} places that read {mutant.old!r}"
         target.write_text(text.replace(mutant.old, mutant.new))
     library = folder / "mutant.so"
-    source = HERE / f"mutant_{of}.cpp"
-    command = [*COMPILE, f"-I{csrc}", f"-I{HERE}", "-shared", str(source), *map(str, objects), "-o", str(library)]
+    source = HERE / f"mutant_{of.removesuffix(TF32_SUFFIX)}.cpp"
+    kernels = ["-DMASKCONV_MUTANT_TF32"] if of.endswith(TF32_SUFFIX) else []
+    command = [
+        *COMPILE,
+        *kernels,
+        f"-I{csrc}",
+        f"-I{HERE}",
+        "-shared",
+        str(source),
+        *map(str, objects),
+        "-o",
+        str(library),
+    ]
     subprocess.run(command, check=True)
     return library
 
 
 def outcome(library: Path, of: str) -> str:
     """One line: `passed`, or how it failed."""
-    command = [sys.executable, str(HERE / f"mutant_{of}_cases.py"), str(library)]
+    cases = HERE / f"mutant_{of.removesuffix(TF32_SUFFIX)}_cases.py"
+    command = [sys.executable, str(cases), str(library), *(["tf32"] if of.endswith(TF32_SUFFIX) else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -60,6 +60,16 @@ def test_estimates_grow_with_the_work() -> None:
     assert narrow["arithmetic"] == pytest.approx(candidates("forward", R50_14)["mma_128x128x32_s4"]["arithmetic"] / 2)
 
 
+def test_tf32_takes_twice_the_time_of_half_precision() -> None:
+    tf32 = candidates("forward", replace(R50_14, dtype="float32", allow_tf32=True))
+    half = candidates("forward", R50_14)
+    for resource in ("arithmetic", "l2"):
+        assert tf32["tf32_128x128x16_s4"][resource] == pytest.approx(2 * half["mma_128x128x32_s4"][resource])
+    strict = candidates("forward", replace(R50_14, dtype="float32"))
+    assert "not allowed" in strict["tf32_128x128x16_s4"]["why_not"]
+    assert tf32["composite"]["microseconds"] < strict["composite"]["microseconds"]
+
+
 def test_a_stride_leaves_the_gradient_its_share_of_the_taps() -> None:
     strided = replace(R50_14, size=(1, 28, 28), stride=(1, 2, 2))
     one = candidates("forward", strided)["mma_128x128x32_s4"]["arithmetic"]

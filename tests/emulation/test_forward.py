@@ -11,40 +11,41 @@ from forward_case import Case, Run, answer, check, decode, encode, expected_mma,
 from maskconv_ext import _emulation
 
 MMA = ("mma_256x128x32_s4", "mma_256x64x32_s4", "mma_128x128x32_s4", "mma_128x64x32_s4", "mma_64x64x32_s4")
+TF32 = tuple(config.replace("mma", "tf32").replace("x32", "x16") for config in MMA)
 SIMT = {"float64": "simt_64x32x8_s2", "float32": "simt_64x64x8_s2", "float16": "simt_64x64x8_s2"}
-BLOCKS = {config: tuple(map(int, config.split("_")[1].split("x")[:2])) for config in MMA}
 CONFLICTS = [f"{what}_bank_conflicts" for what in ("ldmatrix", "cp_async", "shared_load", "shared_store")]
 
+TF32_KERNELS = [Case(dtype="float32", allow_tf32=True, config=config) for config in TF32]
 ALL_KERNELS = [
     *(Case(dtype=dtype, config=config) for dtype in ("bfloat16", "float16") for config in MMA),
+    *TF32_KERNELS,
     *(Case(dtype=dtype, channels=5, config=config) for dtype, config in SIMT.items()),
     Case(dtype="bfloat16", channels=5, config=SIMT["float32"]),
 ]
 EACH_KERNEL = pytest.mark.parametrize("base", ALL_KERNELS, ids=lambda case: f"{case.dtype}-{case.config}")
+TENSOR_CORES = pytest.mark.parametrize(
+    "base", [*(Case(config=config) for config in MMA), *TF32_KERNELS], ids=lambda case: case.config
+)
 # One case of each kernel body, where what is tested is common to all tiles.
 BODIES = pytest.mark.parametrize("base", [Case(), Case(dtype="float32", channels=3)], ids=["mma", "simt"])
-
-
-def blocks_of(case: Case) -> tuple[int, int]:
-    return BLOCKS.get(case.config) or (64, 32 if case.dtype == "float64" else 64)
 
 
 @EACH_KERNEL
 @pytest.mark.parametrize("tiles, beyond", [(0, 1), (1, -1), (1, 0), (1, 1)])
 def test_row_tails(base, tiles, beyond):
-    check(_emulation, line(base, tiles * blocks_of(base)[0] + beyond))
+    check(_emulation, line(base, tiles * base.tile[0] + beyond))
 
 
 @EACH_KERNEL
 @pytest.mark.parametrize("tiles, beyond", [(0, 1), (0, 8), (1, -1), (1, 0), (1, 1), (1, 8)])
 def test_filter_tails(base, tiles, beyond):
-    check(_emulation, replace(line(base, 20), filters=tiles * blocks_of(base)[1] + beyond))
+    check(_emulation, replace(line(base, 20), filters=tiles * base.tile[1] + beyond))
 
 
-@pytest.mark.parametrize("config", MMA)
-@pytest.mark.parametrize("channels", [8, 24, 32, 40, 64, 72])
-def test_channel_tails_of_mma(config, channels):
-    check(_emulation, replace(line(Case(config=config), 20), channels=channels))
+@TENSOR_CORES
+@pytest.mark.parametrize("units", [1, 3, 4, 5, 8, 9])
+def test_channel_tails_of_mma(base, units):
+    check(_emulation, replace(line(base, 20), channels=units * base.channel_unit))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
@@ -93,6 +94,8 @@ def test_most_taps():
         Case(groups=2, channels=16, filters=16),
         Case(groups=3, channels=24, filters=15),  # groups that start off a 16-byte boundary
         Case(groups=2, channels=80, filters=130),
+        Case(dtype="float32", allow_tf32=True, groups=3, channels=12, filters=9),
+        Case(dtype="float32", allow_tf32=True, groups=2, channels=40, filters=130),
         Case(dtype="float32", groups=2, channels=6, filters=10),
         Case(dtype="float32", groups=5, channels=5, filters=5),  # depthwise
         Case(dtype="bfloat16", groups=4, channels=12, filters=8),
@@ -143,11 +146,10 @@ def test_fill(base, fill, bias):
 @EACH_KERNEL
 @pytest.mark.parametrize("offset", [1, 3])
 def test_unaligned(base, offset):
-    aligned = "mma" not in base.config
-    case = replace(base, offset=offset, config=base.config if aligned else "", size=(1, 5, 6))
+    case = replace(base, offset=offset, config="" if base.on_tensor_cores else base.config, size=(1, 5, 6))
     done = check(_emulation, case)
     assert done.config.startswith("simt")
-    if not aligned:
+    if base.on_tensor_cores:
         with pytest.raises(ValueError, match="needs input and weight to start on a 16-byte boundary"):
             check(_emulation, replace(base, offset=offset))
 
@@ -200,7 +202,7 @@ def replace_holes(case, data):
     return replace(data, x=x)
 
 
-@pytest.mark.parametrize("config", MMA)
+@TENSOR_CORES
 @pytest.mark.parametrize(
     "case",
     [
@@ -210,11 +212,11 @@ def replace_holes(case, data):
     ],
     ids=lambda case: f"{case.channels}-{case.valid_fraction}",
 )
-def test_products_are_those_of_live_taps(config, case):
-    case = replace(case, config=config)
+def test_products_are_those_of_live_taps(base, case):
+    case = replace(case, dtype=base.dtype, allow_tf32=base.allow_tf32, config=base.config)
     done = check(_emulation, case)
     live = answer(case, make_data(case)).live
-    assert done.counters["mma"] == expected_mma(case, live, *BLOCKS[config]) > 0
+    assert done.counters["mma"] == expected_mma(case, live, *case.tile) > 0
 
 
 @pytest.mark.parametrize("config", MMA)
@@ -229,7 +231,7 @@ def test_half_a_plane_costs_less(config):
 @EACH_KERNEL
 def test_no_bank_conflicts(base):
     """Of a whole tile: with fewer rows or filters some lanes idle, which could hide a conflict."""
-    block_m, block_n = blocks_of(base)
+    block_m, block_n, _ = base.tile
     case = replace(line(base, block_m), filters=block_n, channels=64, valid_fraction=0.9)
     counters = check(_emulation, case).counters
     assert {name: counters[name] for name in CONFLICTS} == dict.fromkeys(CONFLICTS, 0)
@@ -319,6 +321,7 @@ def random_case(seed: int) -> Case:
         fill_with_bias=bool(pick([False, True])),
         bias=bool(pick([False, True])),
         offset=int(pick([0, 0, 1])),
+        allow_tf32=seed % 2 == 0,
         seed=seed,
     )
 
@@ -333,6 +336,12 @@ def test_wrong_arguments_are_refused() -> None:
         check(_emulation, Case(config="fast"))
     with pytest.raises(ValueError, match="computes in float16 and bfloat16 only"):
         check(_emulation, Case(dtype="float32", config=MMA[0]))
+    with pytest.raises(ValueError, match="computes in float32 only"):
+        check(_emulation, Case(allow_tf32=True, config=TF32[0]))
+    with pytest.raises(ValueError, match=r"not allowed: torch\.backends\.cudnn\.conv\.fp32_precision"):
+        check(_emulation, Case(dtype="float32", config=TF32[0]))
+    with pytest.raises(ValueError, match="needs a multiple of 4 channels a group, got 6"):
+        check(_emulation, Case(dtype="float32", channels=6, allow_tf32=True, config=TF32[0]))
     with pytest.raises(ValueError, match="needs a multiple of 8 channels a group, got 5"):
         check(_emulation, Case(channels=5, config=MMA[0]))
     with pytest.raises(ValueError, match="does not compute in float64"):

@@ -12,54 +12,56 @@ from grad_input_case import GEOMETRIES, Data, answer, check, expected_mma, make_
 from maskconv_ext import _emulation
 
 MMA = ("mma_256x128x32_s4", "mma_256x64x32_s4", "mma_128x128x32_s4", "mma_128x64x32_s4", "mma_64x64x32_s4")
+TF32 = tuple(config.replace("mma", "tf32").replace("x32", "x16") for config in MMA)
 SIMT = {"float64": "simt_64x32x8_s2", "float32": "simt_64x64x8_s2", "float16": "simt_64x64x8_s2"}
-BLOCKS = {config: tuple(map(int, config.split("_")[1].split("x")[:2])) for config in MMA}
 CONFLICTS = [f"{what}_bank_conflicts" for what in ("ldmatrix", "cp_async", "shared_load", "shared_store")]
 
 # The mask lets most rows take part: what is tested is the gather from grad, whose holes are its own.
 BASE = Case(valid_fraction=0.8)
+TF32_KERNELS = [replace(BASE, dtype="float32", allow_tf32=True, config=config) for config in TF32]
 ALL_KERNELS = [
     *(replace(BASE, dtype=dtype, config=config) for dtype in ("bfloat16", "float16") for config in MMA),
+    *TF32_KERNELS,
     *(replace(BASE, dtype=dtype, filters=5, channels=5, config=config) for dtype, config in SIMT.items()),
     replace(BASE, dtype="bfloat16", filters=5, channels=5, config=SIMT["float32"]),
 ]
 EACH_KERNEL = pytest.mark.parametrize("base", ALL_KERNELS, ids=lambda case: f"{case.dtype}-{case.config}")
+TENSOR_CORES = pytest.mark.parametrize(
+    "base", [*(replace(BASE, config=config) for config in MMA), *TF32_KERNELS], ids=lambda case: case.config
+)
 # One case of each kernel body, where what is tested is common to all tiles.
 BODIES = pytest.mark.parametrize("base", [BASE, replace(BASE, dtype="float32", filters=3)], ids=["mma", "simt"])
-
-
-def blocks_of(case: Case) -> tuple[int, int]:
-    return BLOCKS.get(case.config) or (64, 32 if case.dtype == "float64" else 64)
 
 
 @EACH_KERNEL
 @pytest.mark.parametrize("tiles, beyond", [(0, 1), (1, -1), (1, 0), (1, 1)])
 def test_row_tails(base, tiles, beyond):
-    check(_emulation, line(base, tiles * blocks_of(base)[0] + beyond))
+    check(_emulation, line(base, tiles * base.tile[0] + beyond))
 
 
 @EACH_KERNEL
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 def test_row_tails_of_classes(base, beyond):
     """Two classes whose sizes differ by one: of one the last tile may be empty."""
-    check(_emulation, replace(line(base, 2 * blocks_of(base)[0] + beyond), stride=(1, 1, 2)))
+    check(_emulation, replace(line(base, 2 * base.tile[0] + beyond), stride=(1, 1, 2)))
 
 
 @EACH_KERNEL
 @pytest.mark.parametrize("tiles, beyond", [(0, 1), (0, 8), (1, -8), (1, -1), (1, 0), (1, 1), (1, 8)])
 def test_channel_tails(base, tiles, beyond):
-    channels = tiles * blocks_of(base)[1] + beyond
-    if "mma" in base.config and channels % 8 != 0:
-        with pytest.raises(ValueError, match=f"needs a multiple of 8 channels a group, got {channels}"):
+    channels = tiles * base.tile[1] + beyond
+    unit = base.channel_unit
+    if channels % unit != 0:
+        with pytest.raises(ValueError, match=f"needs a multiple of {unit} channels a group, got {channels}"):
             check(_emulation, replace(line(base, 20), channels=channels))
         base = replace(base, config="")
     check(_emulation, replace(line(base, 20), channels=channels))
 
 
-@pytest.mark.parametrize("config", MMA)
-@pytest.mark.parametrize("filters", [8, 24, 32, 40, 64, 72])
-def test_filter_tails_of_mma(config, filters):
-    check(_emulation, replace(line(replace(BASE, config=config), 20), filters=filters))
+@TENSOR_CORES
+@pytest.mark.parametrize("units", [1, 3, 4, 5, 8, 9])
+def test_filter_tails_of_mma(base, units):
+    check(_emulation, replace(line(base, 20), filters=units * base.channel_unit))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
@@ -114,6 +116,8 @@ def test_most_taps():
         replace(BASE, groups=3, channels=15, filters=24),  # groups that start off a 16-byte boundary
         replace(BASE, groups=2, channels=144, filters=80),
         replace(BASE, groups=2, channels=144, filters=80, stride=(1, 2, 1)),
+        replace(BASE, dtype="float32", allow_tf32=True, groups=3, channels=12, filters=36),
+        replace(BASE, dtype="float32", allow_tf32=True, groups=2, channels=144, filters=40),
         replace(BASE, dtype="float32", groups=2, channels=6, filters=10),
         replace(BASE, dtype="float32", groups=5, channels=5, filters=5),  # depthwise
         replace(BASE, groups=4, channels=8, filters=12),
@@ -136,10 +140,10 @@ def test_mask_batch(base, mask_batch, has_valid):
 @EACH_KERNEL
 @pytest.mark.parametrize("offset", [1, 3])
 def test_unaligned(base, offset):
-    aligned = "mma" not in base.config
-    done = check(_emulation, replace(base, offset=offset, config=base.config if aligned else "", size=(1, 5, 6)))
+    config = "" if base.on_tensor_cores else base.config
+    done = check(_emulation, replace(base, offset=offset, config=config, size=(1, 5, 6)))
     assert done.config.startswith("simt")
-    if not aligned:
+    if base.on_tensor_cores:
         with pytest.raises(ValueError, match="needs grad and weight to start on a 16-byte boundary"):
             check(_emulation, replace(base, offset=offset))
 
@@ -158,7 +162,7 @@ def test_only_holes(base):
     """Zeros are stored, and only the mask is read."""
     done = check(_emulation, replace(base, valid_fraction=0.0))
     assert done.counters["mma"] == done.counters["ldmatrix"] == done.counters["cp_async_requests"] == 0
-    column_tiles = -(-base.channels // blocks_of(base)[1])
+    column_tiles = -(-base.channels // base.tile[1])
     assert done.counters["global_load_bytes"] == np.prod(base.size) * column_tiles
 
 
@@ -197,7 +201,7 @@ def test_invalid_outputs_change_nothing(base):
         assert again.counters == first.counters
 
 
-@pytest.mark.parametrize("config", MMA)
+@TENSOR_CORES
 @pytest.mark.parametrize(
     "case",
     [
@@ -210,11 +214,11 @@ def test_invalid_outputs_change_nothing(base):
     ],
     ids=lambda case: f"{case.channels}-{case.filters}-stride{case.stride[1]}-dilation{case.dilation[1]}",
 )
-def test_products_are_those_of_live_taps(config, case):
-    case = replace(case, config=config)
+def test_products_are_those_of_live_taps(base, case):
+    case = replace(case, dtype=base.dtype, allow_tf32=base.allow_tf32, config=base.config)
     done = check(_emulation, case)
     live = answer(case, make_data(case)).live
-    assert done.counters["mma"] == expected_mma(case, live, *BLOCKS[config]) > 0
+    assert done.counters["mma"] == expected_mma(case, live, *case.tile) > 0
 
 
 def test_a_stride_costs_its_share_of_taps():
@@ -240,7 +244,7 @@ def test_half_a_plane_of_holes_costs_half(config):
 @pytest.mark.parametrize("stride", [1, 2])
 def test_no_bank_conflicts(base, stride):
     """Of whole tiles: with fewer rows or channels some lanes idle, which could hide a conflict."""
-    block_m, block_n = blocks_of(base)
+    block_m, block_n, _ = base.tile
     case = replace(line(base, block_m * stride), channels=block_n, filters=64, stride=(1, 1, stride))
     counters = check(_emulation, case).counters
     assert {name: counters[name] for name in CONFLICTS} == dict.fromkeys(CONFLICTS, 0)
@@ -296,6 +300,7 @@ def random_case(seed: int) -> Case:
         mask_batch=int(pick([0, 1, batch])),
         valid_fraction=float(pick([0.05, 0.5, 0.95])),
         offset=int(pick([0, 0, 1])),
+        allow_tf32=seed % 2 == 0,
         seed=seed,
     )
 
@@ -337,6 +342,8 @@ def test_wrong_arguments_are_refused() -> None:
         check(_emulation, replace(BASE, config="fast"))
     with pytest.raises(ValueError, match="computes in float16 and bfloat16 only"):
         check(_emulation, replace(BASE, dtype="float32", config=MMA[0]))
+    with pytest.raises(ValueError, match="needs a multiple of 4 filters a group, got 6"):
+        check(_emulation, replace(BASE, dtype="float32", filters=6, allow_tf32=True, config=TF32[0]))
     with pytest.raises(ValueError, match="needs a multiple of 8 filters a group, got 5"):
         check(_emulation, replace(BASE, filters=5, config=MMA[0]))
     with pytest.raises(ValueError, match="does not compute in float64"):

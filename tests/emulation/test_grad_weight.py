@@ -12,6 +12,7 @@ from grad_weight_case import answer, check, expected_mma, make_data, run
 from maskconv_ext import _emulation
 
 MMA = ("mma_128x128x32_s3", "mma_64x128x32_s4", "mma_64x64x32_s4")
+TF32 = ("tf32_128x128x16_s3", "tf32_64x128x16_s4", "tf32_64x64x16_s4")
 SIMT = {
     "float64": ("simt_64x32x8_s2", "simt_16x32x8_s2"),
     "float32": ("simt_64x64x8_s2", "simt_16x64x8_s2"),
@@ -21,23 +22,19 @@ CONFLICTS = [f"{what}_bank_conflicts" for what in ("ldmatrix", "cp_async", "shar
 
 BASE = Case(valid_fraction=0.8)
 ODD = replace(BASE, channels=5, filters=5)
+TF32_KERNELS = [replace(BASE, dtype="float32", allow_tf32=True, config=config) for config in TF32]
 ALL_KERNELS = [
     *(replace(BASE, dtype=dtype, config=config) for dtype in ("bfloat16", "float16") for config in MMA),
+    *TF32_KERNELS,
     *(replace(ODD, dtype=dtype, config=config) for dtype, configs in SIMT.items() for config in configs),
     replace(ODD, dtype="bfloat16", config=SIMT["float32"][0]),
 ]
 EACH_KERNEL = pytest.mark.parametrize("base", ALL_KERNELS, ids=lambda case: f"{case.dtype}-{case.config}")
+TENSOR_CORES = pytest.mark.parametrize(
+    "base", [*(replace(BASE, config=config) for config in MMA), *TF32_KERNELS], ids=lambda case: case.config
+)
 # One case of each kernel body, where what is tested is common to all tiles.
 BODIES = pytest.mark.parametrize("base", [BASE, replace(ODD, dtype="float32")], ids=["mma", "simt"])
-
-
-def blocks_of(case: Case) -> tuple[int, int]:
-    block_m, block_n, _ = case.config.split("_")[1].split("x")
-    return int(block_m), int(block_n)
-
-
-def is_mma(case: Case) -> bool:
-    return case.config.startswith("mma")
 
 
 def pointwise(case: Case, length: int) -> Case:
@@ -48,9 +45,10 @@ def pointwise(case: Case, length: int) -> Case:
 @EACH_KERNEL
 @pytest.mark.parametrize("tiles, beyond", [(0, 1), (0, 8), (1, -8), (1, -1), (1, 0), (1, 1), (1, 8)])
 def test_filter_tails(base, tiles, beyond):
-    filters = tiles * blocks_of(base)[0] + beyond
-    if is_mma(base) and filters % 8 != 0:
-        with pytest.raises(ValueError, match=f"needs a multiple of 8 filters a group, got {filters}"):
+    filters = tiles * base.tile[0] + beyond
+    unit = base.channel_unit
+    if filters % unit != 0:
+        with pytest.raises(ValueError, match=f"needs a multiple of {unit} filters a group, got {filters}"):
             check(_emulation, replace(line(base, 20), filters=filters))
         return
     check(_emulation, replace(line(base, 20), filters=filters))
@@ -59,9 +57,10 @@ def test_filter_tails(base, tiles, beyond):
 @EACH_KERNEL
 @pytest.mark.parametrize("tiles, beyond", [(0, 1), (0, 8), (1, -8), (1, -1), (1, 0), (1, 1), (1, 8)])
 def test_column_tails(base, tiles, beyond):
-    channels = tiles * blocks_of(base)[1] + beyond
-    if is_mma(base) and channels % 8 != 0:
-        with pytest.raises(ValueError, match=f"needs a multiple of 8 channels a group, got {channels}"):
+    channels = tiles * base.tile[1] + beyond
+    unit = base.channel_unit
+    if channels % unit != 0:
+        with pytest.raises(ValueError, match=f"needs a multiple of {unit} channels a group, got {channels}"):
             check(_emulation, replace(line(base, 20), channels=channels))
         return
     check(_emulation, replace(pointwise(base, 20), channels=channels))
@@ -70,7 +69,7 @@ def test_column_tails(base, tiles, beyond):
 @EACH_KERNEL
 @pytest.mark.parametrize("odd, aligned", [(1, 8), (2, 16), (3, 24), (7, 40), (67, 72)])
 def test_taps_that_share_tiles_or_cross_them(base, odd, aligned):
-    check(_emulation, replace(base, size=(1, 5, 6), channels=aligned if is_mma(base) else odd))
+    check(_emulation, replace(base, size=(1, 5, 6), channels=aligned if base.on_tensor_cores else odd))
 
 
 @EACH_KERNEL
@@ -141,6 +140,7 @@ def test_few_channels_and_many_taps(dtype, channels):
         Case(groups=2, channels=16, filters=16),
         Case(groups=3, channels=24, filters=24),
         Case(groups=3, channels=24, filters=15),
+        Case(dtype="float32", allow_tf32=True, groups=3, channels=12, filters=36),
         Case(groups=2, channels=80, filters=144),
         Case(dtype="float32", groups=2, channels=6, filters=10),
         Case(dtype="float32", groups=5, channels=5, filters=5),  # depthwise
@@ -172,7 +172,7 @@ def test_nothing_valid(base, what, splits):
     done = check(_emulation, case, valid_outputs=0.7 if what == "no_input" else 0.0, splits=splits)
     assert not decode(done.grad_weight, case.dtype).any()
     assert done.counters["mma"] == done.counters["ldmatrix"] == done.counters["cp_async_requests"] == 0
-    tiles = -(-case.taps * case.channels // blocks_of(case)[1])
+    tiles = -(-case.taps * case.channels // case.tile[1])
     rows = 6 * 7
     assert done.counters["global_load_bytes"] <= rows * (tiles + case.taps + tiles)  # a tap may lie in two tiles
 
@@ -186,9 +186,9 @@ def test_empty_batch(base):
 @EACH_KERNEL
 @pytest.mark.parametrize("offset", [1, 3])
 def test_unaligned(base, offset):
-    case = replace(base, offset=offset, config="" if is_mma(base) else base.config, size=(1, 5, 6))
+    case = replace(base, offset=offset, config="" if base.on_tensor_cores else base.config, size=(1, 5, 6))
     assert check(_emulation, case).config.startswith("simt")
-    if is_mma(base):
+    if base.on_tensor_cores:
         with pytest.raises(ValueError, match="needs grad, input and result to start on a 16-byte boundary"):
             check(_emulation, replace(base, offset=offset))
 
@@ -210,7 +210,7 @@ def test_same_bits_whatever_the_order_of_threads(base, splits):
         assert again.reduction == first.reduction
 
 
-@pytest.mark.parametrize("config", MMA)
+@TENSOR_CORES
 @pytest.mark.parametrize("splits", [1, 3])
 @pytest.mark.parametrize(
     "case",
@@ -222,11 +222,11 @@ def test_same_bits_whatever_the_order_of_threads(base, splits):
     ],
     ids=lambda case: f"{case.channels}-{case.valid_fraction}",
 )
-def test_products_are_those_of_live_rows(config, splits, case):
-    case = replace(case, config=config)
+def test_products_are_those_of_live_rows(base, splits, case):
+    case = replace(case, dtype=base.dtype, allow_tf32=base.allow_tf32, config=base.config)
     done = check(_emulation, case, splits=splits)
     live = answer(case, make_data(case)).live
-    assert done.counters["mma"] == expected_mma(case, live, *blocks_of(case), splits) > 0
+    assert done.counters["mma"] == expected_mma(case, live, *case.tile[:2], splits, case.tile[2]) > 0
     assert done.counters["uninitialized_shared_bytes_read"] == 0
 
 
@@ -258,7 +258,7 @@ def test_patches_cost_what_they_leave():
 @EACH_KERNEL
 def test_no_bank_conflicts(base):
     """Of whole tiles without a hole: lanes that idle could hide a conflict."""
-    block_m, block_n = blocks_of(base)
+    block_m, block_n, _ = base.tile
     case = replace(pointwise(base, 160), filters=block_m, channels=block_n, mask_batch=0)
     for splits in (1, 2):
         done = check(_emulation, case, has_valid=False, splits=splits)
@@ -326,6 +326,7 @@ def random_case(seed: int) -> Case:
         mask_batch=int(pick([0, 1, batch])),
         valid_fraction=float(pick([0.05, 0.5, 0.95])),
         offset=int(pick([0, 0, 1])),
+        allow_tf32=seed % 2 == 0,
         seed=seed,
     )
 
@@ -354,6 +355,9 @@ def test_the_tile_that_is_expected_to_be_fastest() -> None:
     assert plan(replace(R50_56, channels=512, filters=512, size=(1, 7, 7))) == ("mma_64x64x32_s4", 1, 0)
     assert plan(replace(R50_56, kernel=(1, 1, 1), padding=((0, 0),) * 3))[0] == "mma_64x64x32_s4"
     assert plan(replace(R50_56, dtype="float32"))[0] == "simt_64x64x8_s2"
+    assert plan(replace(R50_56, dtype="float32", allow_tf32=True))[0] == "tf32_64x64x16_s4"
+    assert plan(replace(R50_56, dtype="float32", allow_tf32=True, channels=128))[0] == "tf32_64x128x16_s4"
+    assert plan(replace(R50_56, dtype="float32", allow_tf32=True, filters=6))[0] == "simt_16x64x8_s2"
     assert plan(replace(R50_56, channels=3))[0] == "simt_64x64x8_s2"
     assert plan(replace(R50_56, filters=3))[0] == "simt_16x64x8_s2"
     assert plan(replace(R50_56, dtype="float64"))[0] == "simt_64x32x8_s2"
@@ -383,6 +387,8 @@ def test_wrong_arguments_are_refused() -> None:
         check(_emulation, Case(config="fast"))
     with pytest.raises(ValueError, match="computes in float16 and bfloat16 only"):
         check(_emulation, Case(dtype="float32", config=MMA[0]))
+    with pytest.raises(ValueError, match=r"not allowed: torch\.backends\.cudnn\.conv\.fp32_precision"):
+        check(_emulation, Case(dtype="float32", config=TF32[0]))
     with pytest.raises(ValueError, match="does not compute in float64"):
         check(_emulation, Case(dtype="float64", config=SIMT["float32"][0]))
     with pytest.raises(ValueError, match="computes in float64 only"):

@@ -28,6 +28,23 @@ def test_the_tile_with_the_least_traffic_that_fills_the_device() -> None:
     assert choose(replace(R50_7, batch=8), device=few) == "mma_256x128x32_s4"
 
 
+def test_float32_runs_on_tensor_cores_where_tf32_is_allowed() -> None:
+    allowed = {"dtype": "float32", "allow_tf32": True}
+    assert choose(replace(R50_56, **allowed)) == "tf32_256x64x16_s4"
+    assert choose(replace(R50_7, **allowed)) == "tf32_128x128x16_s4"
+    assert choose(replace(R50_7, batch=8, **allowed)) == "tf32_64x64x16_s4"
+    assert choose(replace(R50_56, channels=4, **allowed)) == "tf32_256x64x16_s4"
+    assert choose(replace(R50_56, channels=6, **allowed)) == "simt_64x64x8_s2"
+    assert choose(replace(R50_56, **allowed), aligned=False) == "simt_64x64x8_s2"
+    old = _emulation.DeviceProperties(compute_capability=75)
+    assert choose(replace(R50_56, **allowed), device=old) == "simt_64x64x8_s2"
+    assert choose_grad_input(replace(R50_56, **allowed)) == "tf32_256x64x16_s4"
+    assert choose_grad_input(replace(R50_56, filters=6, **allowed)) == "simt_64x64x8_s2"
+    # Of other types nothing changes.
+    assert choose(replace(R50_56, allow_tf32=True)) == "mma_256x64x32_s4"
+    assert choose(replace(R50_56, dtype="float64", allow_tf32=True)) == "simt_64x32x8_s2"
+
+
 def test_what_tensor_cores_cannot_take_goes_to_simt() -> None:
     assert choose(replace(R50_56, dtype="float32")) == "simt_64x64x8_s2"
     assert choose(replace(R50_56, dtype="float64")) == "simt_64x32x8_s2"
@@ -40,10 +57,11 @@ def test_what_tensor_cores_cannot_take_goes_to_simt() -> None:
 def test_every_tile_fits_the_shared_memory_it_is_offered() -> None:
     most = 1024
     for config in _emulation.gemm_configs():
-        dtype = "float64" if config.startswith("simt_64x32") else "bfloat16"
-        offered = A100_SHARED if config.startswith("mma_256") else SMALL_SHARED
+        special = {"simt_64x32x8_s2": "float64", "tf32": "float32"}
+        dtype = special.get(config) or special.get(config.split("_")[0], "bfloat16")
+        offered = A100_SHARED if "_256x" in config else SMALL_SHARED
         assert _emulation.gemm_shared_bytes(config, dtype, 32) <= offered
-        if not config.startswith("mma_256"):
+        if "_256x" not in config:
             assert _emulation.gemm_shared_bytes(config, dtype, most) <= offered
     # What the tile table says of occupancy, for windows of at most 32 taps.
     kept_by_system = 1024

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from forward_case import round_to_tf32
 
 from maskconv_ext import _emulation
 
@@ -71,6 +72,38 @@ def mma_tile(fragments: np.ndarray) -> np.ndarray:
         tile[group, 2 * pair : 2 * pair + 2] = registers[:2]
         tile[group + 8, 2 * pair : 2 * pair + 2] = registers[2:]
     return tile
+
+
+def tf32_tiles(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """a (16, 8), b (8, 8) and d (16, 8), with all bits a float has."""
+    rng = np.random.default_rng(seed)
+    a, b, d = (rng.standard_normal(shape).astype(np.float32) for shape in ((16, 8), (8, 8), (16, 8)))
+    return a, b, d
+
+
+def tf32_words(a: np.ndarray, b: np.ndarray, d: np.ndarray) -> np.ndarray:
+    words = np.zeros((LANES, 10), np.float32)
+    for lane in range(LANES):
+        group, k = divmod(lane, 4)
+        words[lane, :4] = a[group, k], a[group + 8, k], a[group, k + 4], a[group + 8, k + 4]
+        words[lane, 4:6] = b[k, group], b[k + 4, group]
+        words[lane, 6:8], words[lane, 8:] = d[group, 2 * k : 2 * k + 2], d[group + 8, 2 * k : 2 * k + 2]
+    return words.ravel().view(np.uint32)
+
+
+def cut_to_tf32(values: np.ndarray) -> np.ndarray:
+    return (values.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def tf32_floats() -> np.ndarray:
+    """Around every value that TF32 rounds at, at some exponents, and the ends of the range; no NaN that says so in its
+    lower bits only, of which the hardware makes an infinity."""
+    tops = np.arange(1024, dtype=np.uint32) << 13
+    lower = np.array([0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF], np.uint32)
+    exponents = np.array([0, 1, 2, 100, 127, 128, 253, 254], np.uint32) << 23
+    magnitudes = (exponents[:, None, None] + tops[:, None] + lower).ravel()
+    magnitudes = np.concatenate([magnitudes, np.array([0x7F800000, 0x7FC00000, 0x7FFFFFFF], np.uint32)])
+    return np.concatenate([magnitudes, magnitudes | np.uint32(1 << 31)]).view(np.float32)
 
 
 def interesting_floats() -> np.ndarray:
@@ -139,6 +172,32 @@ def test_mma_spreads_a_nan_over_its_row_only(kind: str) -> None:
     tile = mma_tile(run(f"mma_{kind}", mma_words(a, b, d)))
     assert np.isnan(tile[3]).all()
     assert np.isfinite(np.delete(tile, 3, axis=0)).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mma_tf32_reads_the_upper_19_bits(seed: int) -> None:
+    a, b, d = tf32_tiles(seed)
+    exact = d.astype(np.float64) + cut_to_tf32(a).astype(np.float64) @ cut_to_tf32(b).astype(np.float64)
+    got = mma_tile(run("mma_tf32", tf32_words(a, b, d), seed))
+    np.testing.assert_allclose(got, exact, rtol=2.0**-24, atol=1e-15)
+
+
+def test_mma_tf32_spreads_a_nan_over_its_row_only() -> None:
+    a, b, d = tf32_tiles(0)
+    a[3, 7] = np.nan
+    tile = mma_tile(run("mma_tf32", tf32_words(a, b, d)))
+    assert np.isnan(tile[3]).all()
+    assert np.isfinite(np.delete(tile, 3, axis=0)).all()
+
+
+def test_round_to_tf32_takes_ties_away_from_zero() -> None:
+    values = tf32_floats()
+    with np.errstate(over="ignore"):
+        expected = round_to_tf32(values).astype(np.float32)
+    got = run("round_to_tf32", values).view(np.float32)
+    nan = np.isnan(values)
+    assert np.isnan(got[nan]).all()
+    np.testing.assert_array_equal(got.view(np.uint32)[~nan], expected.view(np.uint32)[~nan])
 
 
 @pytest.mark.parametrize("size", MOVED_BYTES)
@@ -245,6 +304,8 @@ GPU_INPUTS = {
     "widen_bf16": np.arange(2**16, dtype=np.uint32),
     "mma_f16": mma_words(*mma_tiles("f16", 9)),
     "mma_bf16": mma_words(*mma_tiles("bf16", 10)),
+    "mma_tf32": tf32_words(*tf32_tiles(12)),
+    "round_to_tf32": tf32_floats().view(np.uint32),
 }
 
 
@@ -258,7 +319,7 @@ def test_the_gpu_agrees_with_its_twin(name: str) -> None:
     twin = run(name, words)
     if name.startswith("mma"):  # the order and the rounding of the hardware's sums are its own
         np.testing.assert_allclose(gpu.view(np.float32), twin.view(np.float32), rtol=1e-5, atol=1e-5)
-    elif name.startswith("widen"):  # which NaN a NaN becomes differs
+    elif name.startswith(("widen", "round")):  # which NaN a NaN becomes differs
         np.testing.assert_array_equal(gpu.view(np.float32), twin.view(np.float32))
     else:
         np.testing.assert_array_equal(gpu, twin)

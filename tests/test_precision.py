@@ -1,0 +1,114 @@
+"""float32 on tensor cores follows torch's own setting for convolutions, at the time each pass runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from conftest import require_native
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from maskconv_ext import masked_conv2d
+from maskconv_ext.precision import conv_allows_tf32
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    backends = torch.backends
+    places = (backends, backends.cudnn, backends.cudnn.conv)
+    before = [place.fp32_precision for place in places]
+    yield
+    for place, precision in zip(places, before):
+        place.fp32_precision = precision
+
+
+def test_the_older_setting() -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    assert conv_allows_tf32()
+    torch.backends.cudnn.allow_tf32 = False
+    assert not conv_allows_tf32()
+
+
+def test_the_setting_of_convolutions_and_what_it_falls_back_on() -> None:
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    torch.backends.cudnn.fp32_precision = "ieee"
+    assert conv_allows_tf32()
+    torch.backends.cudnn.conv.fp32_precision = "none"
+    assert not conv_allows_tf32()
+    torch.backends.cudnn.fp32_precision = "none"
+    torch.backends.fp32_precision = "tf32"
+    assert conv_allows_tf32()
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    assert not conv_allows_tf32()
+
+
+class Recorded(TorchDispatchMode):
+    """Of every operator of the library that was called: its name, and whether TF32 was allowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, bool]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "maskconv_ext" and "allow_tf32" in [argument.name for argument in func._schema.arguments]:
+            self.calls.append((func._opname, args[-1]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("forward", ["tf32", "ieee"])
+@pytest.mark.parametrize("backward", ["tf32", "ieee"])
+def test_every_pass_reads_it_when_it_runs(forward: str, backward: str) -> None:
+    require_native()
+    x = torch.randn(1, 4, 6, 6, requires_grad=True)
+    weight = torch.randn(4, 4, 3, 3, requires_grad=True)
+    mask = torch.rand(1, 1, 6, 6) < 0.7
+    with Recorded() as recorded:
+        torch.backends.cudnn.conv.fp32_precision = forward
+        y, _ = masked_conv2d(x, mask, weight, padding=1)
+        assert recorded.calls == [("forward", forward == "tf32")]
+        torch.backends.cudnn.conv.fp32_precision = backward
+        grads = torch.autograd.grad(y.square().sum(), (x, weight), create_graph=True)
+        sum(grad.square().sum() for grad in grads).backward()
+    assert {name for name, _ in recorded.calls[1:]} == {"forward", "grad_input", "grad_weight"}  # of both backwards
+    assert all(allowed == (backward == "tf32") for _, allowed in recorded.calls[1:])
+
+
+def test_a_compiled_function_reads_it_when_traced() -> None:
+    require_native()
+    x, weight = torch.randn(1, 4, 6, 6), torch.randn(4, 4, 3, 3)
+    seen = []
+
+    def backend(module: torch.fx.GraphModule, _: object):
+        nodes = [node for node in module.graph.nodes if "maskconv_ext" in str(node.target)]
+        seen.extend(node.args[-1] for node in nodes)
+        return module
+
+    for precision in ("tf32", "ieee"):
+        torch.backends.cudnn.conv.fp32_precision = precision
+        torch.compiler.reset()
+        torch.compile(masked_conv2d, backend=backend, fullgraph=True)(x, None, weight)
+    assert seen == [True, False]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="tensor cores are a GPU's")
+@pytest.mark.parametrize("precision, least, most", [("tf32", 2.0**-16, 2.0**-11), ("ieee", 0.0, 2.0**-20)])
+def test_errors_are_those_of_the_precision(precision: str, least: float, most: float) -> None:
+    require_native()
+    torch.manual_seed(0)
+    mask = torch.rand(2, 1, 20, 20, device="cuda") < 0.7
+    exact = [
+        torch.randn(size, device="cuda", dtype=torch.float64)
+        for size in ((2, 32, 20, 20), (48, 32, 3, 3), (2, 48, 20, 20))
+    ]
+
+    def results(dtype: torch.dtype) -> list[torch.Tensor]:
+        x, weight, grad = (tensor.float().to(dtype).requires_grad_() for tensor in exact)
+        y, _ = masked_conv2d(x, mask, weight, padding=1)
+        return [y, *torch.autograd.grad(y, (x, weight), grad)]
+
+    torch.backends.cudnn.conv.fp32_precision = precision
+    for got, want in zip(results(torch.float32), results(torch.float64)):
+        error = float((got.double() - want).norm() / want.norm())
+        assert least <= error <= most
