@@ -27,20 +27,26 @@ struct Forward {
     bool gathers = false;
   };
 
+  // Of the output at `place`, whose number is `output`.
+  static __device__ __forceinline__ Row row_of(const Params& params, const RowIndex& place, int64_t output) {
+    const ConvProblem& problem = params.problem;
+    Row row{place, output, true};
+    for (int axis = 0; axis < kAxes; ++axis)
+      row.at[axis] = row.at[axis] * problem.stride[axis] - problem.padding[axis];
+    return row;
+  }
+
   struct Rows {
-    const ConvProblem& problem;
+    const Params& params;
     const int64_t first;
 
     __device__ __forceinline__ Rows(const Params& params, const GemmTile& tile, int32_t block_m)
-        : problem(params.problem), first(int64_t{tile.row_tile} * block_m) {}
+        : params(params), first(int64_t{tile.row_tile} * block_m) {}
 
     __device__ __forceinline__ Row at(int32_t index) const {
       const int64_t q = first + index;
-      if (q >= problem.rows()) return {};  // nothing is live, and nothing will be stored
-      Row row{RowIndex(problem.output, q), q, true};
-      for (int axis = 0; axis < kAxes; ++axis)
-        row.at[axis] = row.at[axis] * problem.stride[axis] - problem.padding[axis];
-      return row;
+      if (q >= params.problem.rows()) return {};  // nothing is live, and nothing will be stored
+      return row_of(params, RowIndex(params.problem.output, q), q);
     }
   };
 
@@ -105,6 +111,13 @@ struct Forward {
     }
   }
 
+  template <class Acc>
+  static __device__ __forceinline__ Acc finish(const Params& params, const RowResult<Acc>& row, Acc sum,
+                                               Acc bias) {
+    const Acc filled = params.problem.fill_with_bias ? bias : static_cast<Acc>(params.problem.fill);
+    return row.valid ? row.scale * sum + bias : filled;
+  }
+
   // How the sums of one row become results.
   template <class Acc, GemmConfig kConfig>
   struct Finish {
@@ -123,8 +136,7 @@ struct Forward {
     }
 
     __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
-      const Acc filled = params.problem.fill_with_bias ? bias : static_cast<Acc>(params.problem.fill);
-      return row.valid ? row.scale * sum + bias : filled;
+      return finish(params, row, sum, bias);
     }
   };
 };

@@ -30,6 +30,21 @@ struct GradInput {
     bool gathers = false;
   };
 
+  // Of the input at `place`.
+  static __device__ __forceinline__ Row row_of(const Params& params, const RowIndex& place) {
+    const ConvProblem& problem = params.problem;
+    Row row{place};
+    for (int axis = 0; axis < kAxes; ++axis) {
+      const int32_t stride = problem.stride[axis];
+      row.at[axis] = (place.at[axis] + problem.padding[axis]) / stride;
+      row.rest[axis] = (place.at[axis] + problem.padding[axis]) % stride;
+    }
+    row.input = position(problem.input, place.image, place.at);
+    const int64_t in_mask = position(problem.input, problem.mask_batch > 1 ? place.image : 0, place.at);
+    row.gathers = params.mask == nullptr || ptx::load_global(params.mask + in_mask) != 0;
+    return row;
+  }
+
   // Classes run faster than the positions within one: blocks that share a part of the source run together.
   struct Rows {
     const Params& params;
@@ -48,20 +63,11 @@ struct GradInput {
     }
 
     __device__ __forceinline__ Row at(int32_t index) const {
-      const ConvProblem& problem = params.problem;
-      Row row{RowIndex(extent, first + index)};
-      if (row.image >= problem.batch) return {};
-      int32_t p[kAxes];
-      for (int axis = 0; axis < kAxes; ++axis) {
-        const int32_t stride = problem.stride[axis];
-        p[axis] = class_first[axis] + row.at[axis] * stride;
-        row.at[axis] = (p[axis] + problem.padding[axis]) / stride;
-        row.rest[axis] = (p[axis] + problem.padding[axis]) % stride;
-      }
-      row.input = position(problem.input, row.image, p);
-      const int64_t in_mask = position(problem.input, problem.mask_batch > 1 ? row.image : 0, p);
-      row.gathers = params.mask == nullptr || ptx::load_global(params.mask + in_mask) != 0;
-      return row;
+      RowIndex place(extent, first + index);
+      if (place.image >= params.problem.batch) return {};
+      for (int axis = 0; axis < kAxes; ++axis)
+        place.at[axis] = class_first[axis] + place.at[axis] * params.problem.stride[axis];
+      return row_of(params, place);
     }
   };
 
@@ -105,22 +111,26 @@ struct GradInput {
     ptx::store_shared(smem.template row_result<RowResult<Acc>>(index), 2 * row.input + row.gathers);
   }
 
+  // Chosen, not multiplied: an infinite weight times the zeros of a hole would be no number.
+  template <class Acc>
+  static __device__ __forceinline__ Acc finish(const Params&, const RowResult<Acc>& row, Acc sum, Acc) {
+    return row & 1 ? sum : Acc{0};
+  }
+
   // How the sums of one row become results.
   template <class Acc, GemmConfig kConfig>
   struct Finish {
     int64_t position;  // in the input; < 0: the row is beyond the last of its class
-    bool valid;
+    RowResult<Acc> row;
 
     template <class Smem>
-    __device__ __forceinline__ Finish(const Params&, const GemmTile&, const Smem& smem, int32_t index) {
-      const int64_t row = ptx::load_shared(smem.template row_result<RowResult<Acc>>(index));
+    __device__ __forceinline__ Finish(const Params&, const GemmTile&, const Smem& smem, int32_t index)
+        : row(ptx::load_shared(smem.template row_result<RowResult<Acc>>(index))) {
       position = row >> 1;
-      valid = row & 1;
     }
 
-    // Chosen, not multiplied: an infinite weight times the zeros of a hole would be no number.
-    __device__ __forceinline__ Acc operator()(const Params&, Acc sum, Acc) const {
-      return valid ? sum : Acc{0};
+    __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
+      return finish(params, row, sum, bias);
     }
   };
 };

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "launch/depthwise.h"
 #include "launch/forward_instances.h"
 
 namespace maskconv {
@@ -14,6 +15,7 @@ void launch_forward(const ForwardArguments& arguments, void* cuda_stream) {
   const std::string why_not = why_not_forward(problem, arguments.dtype, MaskTraits{}, device);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA forward cannot run: " + why_not);
 
+  if (why_not_depthwise(problem).empty()) return launch_depthwise(arguments, cuda_stream);
   const GemmConfig config =
       choose_config(problem, forward_shape(problem), arguments.dtype, operands_aligned(arguments), device);
   const auto params = make_forward_params(arguments, config);

@@ -73,12 +73,7 @@ std::string why_not_mask(const MaskTraits& mask) {
   return {};
 }
 
-std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,
-                           DType dtype, bool aligned, const DeviceProperties& device) {
-  const int64_t taps = int64_t{problem.kernel[0]} * problem.kernel[1] * problem.kernel[2];
-  if (taps > kMaxTaps)
-    return "the kernel has " + std::to_string(taps) + " taps; the CUDA kernel takes at most " +
-           std::to_string(kMaxTaps);
+std::string why_not_reach(const ConvProblem& problem) {
   for (int axis = 0; axis < kAxes; ++axis) {
     const int64_t windows = int64_t{problem.output[axis] - 1} * problem.stride[axis] +
                             int64_t{problem.kernel[axis] - 1} * problem.dilation[axis];
@@ -88,6 +83,17 @@ std::string why_not_config(const GemmConfig& config, const ConvProblem& problem,
       return "the windows reach over " + std::to_string(reach + 1) +
              " positions of one axis; the CUDA kernel counts them in 32 bits";
   }
+  return {};
+}
+
+std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,
+                           DType dtype, bool aligned, const DeviceProperties& device) {
+  const int64_t taps = int64_t{problem.kernel[0]} * problem.kernel[1] * problem.kernel[2];
+  if (taps > kMaxTaps)
+    return "the kernel has " + std::to_string(taps) + " taps; the CUDA kernel takes at most " +
+           std::to_string(kMaxTaps);
+  const std::string too_far = why_not_reach(problem);
+  if (!too_far.empty()) return too_far;
   if (config.kernel == GemmKernel::kMma) {
     const std::string why_not = why_not_mma(config, shape, dtype, aligned, device);
     if (!why_not.empty()) return why_not;

@@ -42,6 +42,9 @@ GemmConfig gemm_config_named(const std::string& name);
 // Empty if the CUDA kernels can work with the mask, else why not, as the end of a sentence.
 std::string why_not_mask(const MaskTraits& mask);
 
+// Empty if the positions that windows reach can be counted in 32 bits, else why not.
+std::string why_not_reach(const ConvProblem& problem);
+
 // Empty if `config` can run the product, else why not. `aligned`: operands start on 16-byte boundaries.
 std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,
                            DType dtype, bool aligned, const DeviceProperties& device);

@@ -26,18 +26,22 @@ bool operands_aligned(const GradInputArguments& arguments) {
   return is_aligned(arguments.grad) && is_aligned(arguments.weight);
 }
 
-GradInputParams make_grad_input_params(const GradInputArguments& arguments, const GemmConfig& config) {
-  const GemmShape shape = grad_input_shape(arguments.problem);
+GradInputParams grad_input_params(const GradInputArguments& arguments) {
   GradInputParams params;
   params.problem = arguments.problem;
   params.source = arguments.grad;
   params.source_valid = arguments.valid;
   params.weight = arguments.weight;
   params.result = arguments.grad_input;
-  set_shape(params, shape, config, arguments.dtype);
   params.mask = arguments.mask;
   for (int axis = 0; axis < kAxes; ++axis) params.class_count[axis] = class_count(params.problem, axis);
-  params.classes = static_cast<uint32_t>(shape.row_classes);
+  params.classes = static_cast<uint32_t>(grad_input_shape(arguments.problem).row_classes);
+  return params;
+}
+
+GradInputParams make_grad_input_params(const GradInputArguments& arguments, const GemmConfig& config) {
+  GradInputParams params = grad_input_params(arguments);
+  set_shape(params, grad_input_shape(arguments.problem), config, arguments.dtype);
   return params;
 }
 

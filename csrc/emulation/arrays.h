@@ -1,0 +1,53 @@
+// The arrays of each pass, registered under their names, and kernels' element types by DType.
+#pragma once
+
+#include "device/element.cuh"
+#include "emulation/bindings.h"
+#include "plan/forward_params.h"
+#include "plan/grad_input_params.h"
+
+namespace maskconv::emulation {
+
+// The last three are written.
+template <class Element>
+void read_forward_arrays(ForwardArguments& arguments, const pybind11::dict& arrays, GlobalMemory& memory) {
+  arguments.input = readable<Element>(memory, arrays["input"], "input");
+  arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
+  arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
+  arguments.bias = readable<Element>(memory, arrays["bias"], "bias");
+  arguments.output = writable<Element>(memory, arrays["output"], "output");
+  if (arguments.problem.mask_update == MaskUpdate::kFraction) {
+    arguments.out_mask = writable<float>(memory, arrays["out_mask"], "out_mask");
+  } else {
+    arguments.out_mask = writable<uint8_t>(memory, arrays["out_mask"], "out_mask");
+  }
+  arguments.window_sum = writable<int32_t>(memory, arrays["window_sum"], "window_sum");
+}
+
+// The last one is written.
+template <class Element>
+void read_grad_input_arrays(GradInputArguments& arguments, const pybind11::dict& arrays,
+                            GlobalMemory& memory) {
+  arguments.grad = readable<Element>(memory, arrays["grad"], "grad");
+  arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
+  arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
+  arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
+  arguments.grad_input = writable<Element>(memory, arrays["grad_input"], "grad_input");
+}
+
+// run(a value of the element type).
+template <class Run>
+auto with_element(DType dtype, Run run) {
+  switch (dtype) {
+    case DType::kFloat64:
+      return run(double{});
+    case DType::kFloat32:
+      return run(float{});
+    case DType::kBFloat16:
+      return run(bf16{});
+    default:
+      return run(f16{});
+  }
+}
+
+}  // namespace maskconv::emulation
