@@ -88,7 +88,12 @@ struct Smem {
   __device__ __forceinline__ int64_t* run_result(int32_t run) const {
     return at<int64_t>(kAt.run_result) + run;
   }
-  __device__ __forceinline__ int32_t* run_phase(int32_t run) const { return at<int32_t>(kAt.run_phase) + run; }
+  __device__ __forceinline__ int64_t* run_window(int32_t run) const {  // number of its first row's window
+    return at<int64_t>(kAt.run_window) + run;
+  }
+  __device__ __forceinline__ int32_t* run_phase(int32_t run) const {
+    return at<int32_t>(kAt.run_phase) + run;
+  }
   __device__ __forceinline__ StripPlace* strip_place(int32_t strip) const {
     return at<StripPlace>(kAt.strip_place) + strip;
   }
@@ -110,6 +115,10 @@ struct Smem {
     static_assert(sizeof(RowResult) <= row_result_bytes(kDType<Element>));
     return at<RowResult>(kAt.row_result) + row;
   }
+  // A bit for each row of the run: in grad_weight, which has no results of rows.
+  __device__ __forceinline__ uint32_t* valid_rows(int32_t run) const {
+    return at<uint32_t>(kAt.row_result) + run;
+  }
   __device__ __forceinline__ Acc* line(int32_t tap) const {  // of the weights of one tap
     return at<Acc>(kAt.lines) + tap * line_elements(kVector);
   }
@@ -119,6 +128,12 @@ struct Smem {
   __device__ __forceinline__ T* at(int32_t offset) const {
     return reinterpret_cast<T*>(base + offset);
   }
+};
+
+// What a thread sums for one vector of channels.
+template <class Acc, int32_t kVector>
+struct alignas(kVector * sizeof(Acc)) Sums {
+  Acc value[kVector];
 };
 
 constexpr int32_t kCountedShift = 16;

@@ -5,6 +5,7 @@
 #include "emulation/bindings.h"
 #include "plan/forward_params.h"
 #include "plan/grad_input_params.h"
+#include "plan/grad_weight_params.h"
 
 namespace maskconv::emulation {
 
@@ -33,6 +34,17 @@ void read_grad_input_arrays(GradInputArguments& arguments, const pybind11::dict&
   arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
   arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
   arguments.grad_input = writable<Element>(memory, arrays["grad_input"], "grad_input");
+}
+
+// Registers them too, in `memory`; a launch with several kernels does so for each. The last one is written.
+template <class Element>
+void read_grad_weight_arrays(GradWeightArguments& arguments, const pybind11::dict& arrays,
+                             GlobalMemory& memory) {
+  arguments.grad = readable<Element>(memory, arrays["grad"], "grad");
+  arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
+  arguments.input = readable<Element>(memory, arrays["input"], "input");
+  arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
+  arguments.result = writable<Element>(memory, arrays["grad_weight"], "grad_weight");
 }
 
 // run(a value of the element type).

@@ -38,6 +38,23 @@ py::dict grad_input(GradInputArguments arguments, const py::dict& arrays, const 
   return report(params.shape.vector, launch_depthwise<GradInput, Element>(params, options, memory));
 }
 
+template <class Element>
+py::dict grad_weight(GradWeightArguments arguments, const py::dict& arrays, int32_t splits,
+                     const LaunchOptions& options) {
+  GlobalMemory checked;
+  read_grad_weight_arrays<Element>(arguments, arrays, checked);
+  const DepthwiseWeightPlan plan = plan_depthwise_grad_weight(arguments, splits, DeviceProperties{});
+  const auto register_arrays = [&](GlobalMemory& memory) {
+    read_grad_weight_arrays<Element>(arguments, arrays, memory);
+  };
+  const auto [sums, reduction] =
+      run_depthwise_grad_weight<Element>(arguments, plan, options, register_arrays);
+  py::dict result = report(make_depthwise_weight_params(arguments, plan.splits).shape.vector, sums);
+  result["splits"] = plan.splits;
+  result["reduction"] = to_dict(reduction);
+  return result;
+}
+
 }  // namespace
 
 void bind_depthwise(py::module_& module) {
@@ -70,6 +87,33 @@ void bind_depthwise(py::module_& module) {
       },
       "problem"_a, "dtype"_a, "arrays"_a, "seed"_a = 0, "preempt"_a = false,
       "Runs the depthwise grad_input over the arrays; returns the vector width and the counters.");
+  module.def(
+      "depthwise_grad_weight",
+      [](const py::dict& problem, const std::string& dtype, const py::dict& arrays, int32_t splits,
+         uint64_t seed, bool preempt) {
+        GradWeightArguments arguments;
+        arguments.problem = to_problem(problem);
+        arguments.dtype = to_dtype(dtype);
+        require_depthwise(arguments.problem);
+        return with_element(arguments.dtype, [&]<class Element>(Element) {
+          return grad_weight<Element>(arguments, arrays, splits, {seed, preempt});
+        });
+      },
+      "problem"_a, "dtype"_a, "arrays"_a, "splits"_a = 0, "seed"_a = 0, "preempt"_a = false,
+      "Runs the depthwise grad_weight over the arrays; returns the vector width, splits and the counters of "
+      "the "
+      "sums and of the reduction of partial sums.");
+  module.def(
+      "plan_depthwise_grad_weight",
+      [](const py::dict& problem, const std::string& dtype, const DeviceProperties& device) {
+        GradWeightArguments arguments;
+        arguments.problem = to_problem(problem);
+        arguments.dtype = to_dtype(dtype);
+        const DepthwiseWeightPlan plan = plan_depthwise_grad_weight(arguments, 0, device);
+        return py::make_tuple(plan.splits, plan.workspace_bytes);
+      },
+      "problem"_a, "dtype"_a, "device"_a = DeviceProperties{},
+      "The planner's splits and bytes of workspace.");
   module.def(
       "why_not_depthwise", [](const py::dict& problem) { return why_not_depthwise(to_problem(problem)); },
       "problem"_a, "Why the depthwise kernels cannot run the problem; empty if they can.");

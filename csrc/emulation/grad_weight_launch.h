@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <vector>
 
+#include "emulation/grad_weight_reduce_launch.h"
 #include "emulation/launch.h"
 #include "kernels/grad_weight_mma.cuh"
-#include "kernels/grad_weight_reduce.cuh"
 #include "kernels/grad_weight_simt.cuh"
 #include "plan/grad_weight_planner.h"
 
@@ -57,11 +57,7 @@ GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, GradWeight
   GlobalMemory reduced;
   register_(reduced);
   reduced.add(workspace.data(), plan.workspace_bytes, false, "workspace");
-  constexpr int64_t kElements = grad_weight::kReduceElements;
-  const Dim3 grid{static_cast<unsigned>((params.elements() + kElements - 1) / kElements), 1, 1};
-  const Dim3 block{static_cast<unsigned>(kElements * grad_weight::kReduceLanes), 1, 1};
-  counters.reduction = launch(grid, block, grad_weight::reduce_shared_bytes(arguments.dtype), options,
-                              reduced, &grad_weight_reduce<Element>, params);
+  counters.reduction = launch_grad_weight_reduce<Element>(params, options, reduced);
   return counters;
 }
 

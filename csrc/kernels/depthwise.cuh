@@ -31,11 +31,6 @@ __device__ __forceinline__ void stage_weights(const GemmParams& params, const Sh
   }
 }
 
-template <class Acc, int32_t kVector>
-struct alignas(kVector * sizeof(Acc)) Sums {
-  Acc value[kVector];
-};
-
 // Adds what the strips of a stage give to the rows of one run.
 template <class Element, int32_t kVector>
 __device__ __forceinline__ void accumulate(const GemmParams& params, const Shape& shape, int32_t run,
@@ -93,8 +88,8 @@ __device__ __forceinline__ void store(const Params<typename Pass::Params>& param
 #pragma unroll
   for (int32_t row = 0; row < kRunRows; ++row) {
     if (row >= rows) break;
-    const auto of_row =
-        ptx::load_shared(smem.template row_result<typename Pass::template RowResult<Acc>>(run * kRunRows + row));
+    const auto of_row = ptx::load_shared(
+        smem.template row_result<typename Pass::template RowResult<Acc>>(run * kRunRows + row));
     Result result;
 #pragma unroll
     for (int32_t i = 0; i < kVector; ++i)
@@ -130,8 +125,7 @@ __global__ void __launch_bounds__(depthwise::kThreads, depthwise::kBlocksOfMulti
   Sums<Acc, kVector> sums[kRunRows] = {};
   for (int32_t first_strip = 0; first_strip < shape.strips; first_strip += kStageStrips) {
     if (first_strip > 0) __syncthreads();  // the stage has been read
-    if (thread < kStageStrips)
-      place_strip<Pass>(params.problem, shape, first_strip + thread, smem, thread);
+    if (thread < kStageStrips) place_strip<Pass>(params.problem, shape, first_strip + thread, smem, thread);
     __syncthreads();  // runs and strips are placed
     scan_words<Pass>(params, shape, shape.runs_of_block, smem);
     stage_weights<Pass>(params, shape, first_channel, smem);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plan/depthwise.h"
+#include "plan/depthwise_grad_weight.h"
 
 namespace maskconv {
 
@@ -9,5 +10,7 @@ namespace maskconv {
 // `cuda_stream` (a cudaStream_t) of the current device. Throw std::runtime_error if the launch fails.
 void launch_depthwise(const ForwardArguments& arguments, void* cuda_stream);
 void launch_depthwise(const GradInputArguments& arguments, void* cuda_stream);
+void launch_depthwise(const GradWeightArguments& arguments, const DepthwiseWeightPlan& plan,
+                      void* cuda_stream);
 
 }  // namespace maskconv

@@ -1,6 +1,7 @@
 // maskconv_ext::grad_weight on CUDA. Other layouts than channels_last cost a copy.
 #ifdef MASKCONV_WITH_CUDA
 
+#include "launch/depthwise.h"
 #include "launch/grad_weight.h"
 #include "ops/cuda_stream.h"
 #include "ops/gradient_call.h"
@@ -26,12 +27,20 @@ Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, 
     arguments.input = call.input.data_ptr();
     arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
     arguments.result = call.grad_weight.data_ptr();
-    const GradWeightPlan plan = plan_grad_weight(call.problem, arguments.dtype, operands_aligned(arguments),
-                                                 current_device_properties());
-    // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
-    const Tensor workspace = torch::stable::new_empty(grad, {plan.workspace_bytes}, ScalarType::Byte);
-    arguments.workspace = workspace.data_ptr();
-    launch_grad_weight(arguments, plan, current_stream(grad));
+    const DeviceProperties device = current_device_properties();
+    const auto run = [&](const auto& plan, auto launch) {
+      // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
+      const Tensor workspace = torch::stable::new_empty(grad, {plan.workspace_bytes}, ScalarType::Byte);
+      arguments.workspace = workspace.data_ptr();
+      launch(plan);
+    };
+    if (why_not_depthwise(call.problem).empty()) {
+      run(plan_depthwise_grad_weight(arguments, 0, device),
+          [&](const DepthwiseWeightPlan& plan) { launch_depthwise(arguments, plan, current_stream(grad)); });
+    } else {
+      run(plan_grad_weight(call.problem, arguments.dtype, operands_aligned(arguments), device),
+          [&](const GradWeightPlan& plan) { launch_grad_weight(arguments, plan, current_stream(grad)); });
+    }
   }
   return call.result();
 }

@@ -41,6 +41,12 @@ Shape make_shape(const ConvProblem& problem, const Slide& slide, DType dtype, bo
   return shape;
 }
 
+}  // namespace
+
+Shape forward_shape(const ConvProblem& problem, DType dtype, bool aligned) {
+  return make_shape(problem, make_slide(problem, problem.output, false), dtype, aligned);
+}
+
 void set_pitches(GemmParams& params) {
   params.depth = 1;
   params.columns = 1;
@@ -48,7 +54,6 @@ void set_pitches(GemmParams& params) {
   params.result_pitch = params.problem.channels;
 }
 
-}  // namespace
 }  // namespace depthwise
 
 std::string why_not_depthwise(const ConvProblem& problem) {
@@ -88,9 +93,8 @@ Work depthwise_work(const ConvProblem& problem, DType dtype) {
 depthwise::Params<ForwardParams> make_depthwise_params(const ForwardArguments& arguments) {
   const ConvProblem& problem = arguments.problem;
   const bool aligned = is_aligned(arguments.input) && is_aligned(arguments.output);
-  const auto slide = depthwise::make_slide(problem, problem.output, false);
   depthwise::Params<ForwardParams> params{forward_params(arguments),
-                                          depthwise::make_shape(problem, slide, arguments.dtype, aligned)};
+                                          depthwise::forward_shape(problem, arguments.dtype, aligned)};
   depthwise::set_pitches(params);
   return params;
 }

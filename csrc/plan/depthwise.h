@@ -22,10 +22,10 @@ constexpr int32_t kRunRows = 7;  // the images of most networks are multiples of
 constexpr int32_t kStripTaps = 7;
 constexpr int32_t kSpan = kRunRows + kStripTaps - 1;  // source positions a strip meets in a run
 constexpr int32_t kThreads = 256;
-constexpr int32_t kMaxVectors = 32;                 // of channels a block: with so many a warp has one run
-constexpr int32_t kMaxRuns = kThreads / kRunRows;   // a thread looks after each row of the block
-constexpr int32_t kStageStrips = 8;                 // whose weights are in shared memory at once
-constexpr int32_t kBlocksOfMultiprocessor = 2;      // caps the registers at 128 a thread
+constexpr int32_t kMaxVectors = 32;                // of channels a block: with so many a warp has one run
+constexpr int32_t kMaxRuns = kThreads / kRunRows;  // a thread looks after each row of the block
+constexpr int32_t kStageStrips = 8;                // whose weights are in shared memory at once
+constexpr int32_t kBlocksOfMultiprocessor = 2;     // caps the registers at 128 a thread
 
 // Channels of a thread: 16 bytes of accumulators, or one where channels do not divide or rows are unaligned.
 constexpr int32_t widest_vector(DType dtype) { return kVectorBytes / accumulator_bytes(dtype); }
@@ -65,6 +65,7 @@ struct Layout {
   int32_t run_base = 0;
   int32_t run_place = 0;
   int32_t run_result = 0;
+  int32_t run_window = 0;
   int32_t run_phase = 0;
   int32_t strip_delta = 0;
   int32_t strip_place = 0;
@@ -88,7 +89,8 @@ constexpr Layout layout(DType dtype, int32_t vector) {
   at.run_base = 0;
   at.run_place = at.run_base + kMaxRuns * 16;
   at.run_result = at.run_place + kMaxRuns * 16;
-  at.run_phase = at.run_result + kMaxRuns * 8;
+  at.run_window = at.run_result + kMaxRuns * 8;
+  at.run_phase = at.run_window + kMaxRuns * 8;
   at.strip_place = at.run_phase + kMaxRuns * 4;
   at.strip_delta = at.strip_place + kStageStrips * 16;
   at.strip_tap = at.strip_delta + kStageStrips * 8;
@@ -108,6 +110,14 @@ std::string why_not_depthwise(const ConvProblem& problem);
 
 // Of the forward and of grad_input; of grad_weight the reads are those of both.
 Work depthwise_work(const ConvProblem& problem, DType dtype);
+
+namespace depthwise {
+
+// Of the forward; and of grad_weight, whose rows, source and masks are the same.
+void set_pitches(GemmParams& params);
+Shape forward_shape(const ConvProblem& problem, DType dtype, bool aligned);
+
+}  // namespace depthwise
 
 depthwise::Params<ForwardParams> make_depthwise_params(const ForwardArguments& arguments);
 depthwise::Params<GradInputParams> make_depthwise_params(const GradInputArguments& arguments);

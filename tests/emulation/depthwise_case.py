@@ -28,6 +28,9 @@ class Kernels:
     def grad_input(self, *arguments: Any, config: str, **options: Any) -> dict[str, Any]:
         return self._emulation.depthwise_grad_input(*arguments, **options)
 
+    def grad_weight(self, *arguments: Any, config: str, **options: Any) -> dict[str, Any]:
+        return self._emulation.depthwise_grad_weight(*arguments, **options)
+
 
 def depthwise(channels: int, **fields: Any) -> Case:
     return Case(channels=channels, filters=channels, groups=channels, **fields)

@@ -7,6 +7,7 @@ from typing import Any
 
 import forward_case
 import grad_input_case
+import grad_weight_case
 import numpy as np
 import pytest
 from depthwise_case import MAX_VECTORS, RUN_ROWS, STAGE_STRIPS, STRIP_TAPS, WIDEST, Kernels, depthwise, in_line, wide
@@ -16,7 +17,9 @@ from maskconv_ext import _emulation
 
 KERNELS = Kernels(_emulation)
 EACH_DTYPE = pytest.mark.parametrize("dtype", list(WIDEST))
-EACH_PASS = pytest.mark.parametrize("case_of", [forward_case, grad_input_case], ids=["forward", "grad_input"])
+EACH_PASS = pytest.mark.parametrize(
+    "case_of", [forward_case, grad_input_case, grad_weight_case], ids=["forward", "grad_input", "grad_weight"]
+)
 CONFLICTS = [f"shared_{what}_bank_conflicts" for what in ("load", "store")]
 
 
@@ -113,8 +116,9 @@ def test_holes_change_nothing(case_of):
     case = depthwise(12, batch=2, kernel=(1, 5, 9), padding=((0, 0), (2, 2), (4, 4)))
     data = case_of.make_data(case)
     filled = dict(vars(data))
-    name, where = ("x", data.mask) if case_of is forward_case else ("grad", data.valid)
-    filled[name] = np.where((where == 0)[..., None], encode(np.zeros(1), case.dtype)[0], filled[name])
+    for name, where in (("x", data.mask), ("grad", getattr(data, "valid", None))):
+        if name in filled:
+            filled[name] = np.where((where == 0)[..., None], encode(np.zeros(1), case.dtype)[0], filled[name])
     first = case_of.run(KERNELS, case, data)
     for seed, preempt in ((1, False), (2, True)):
         again = case_of.run(KERNELS, case, type(data)(**filled), seed=seed, preempt=preempt)
@@ -134,9 +138,10 @@ def test_infinite_weights_do_not_reach_a_hole():
 def test_nothing_valid(case_of):
     """No value is loaded where none is valid: bytes of the mask and the weights are all."""
     case = depthwise(8, valid_fraction=0.0, fill=7.0, bias=False, mask_batch=1)
-    options = {"valid_outputs": 0.0} if case_of is grad_input_case else {}
+    options = {} if case_of is forward_case else {"valid_outputs": 0.0}
     loaded = [case_of.check(KERNELS, wide(case, n), **options).counters["global_load_bytes"] for n in (2, 3)]
-    assert loaded[1] - loaded[0] == case.taps * WIDEST[case.dtype] * 2
+    of_weights = 0 if case_of is grad_weight_case else case.taps * WIDEST[case.dtype] * 2
+    assert loaded[1] - loaded[0] == of_weights
 
 
 def test_a_hole_is_not_loaded():
@@ -158,16 +163,44 @@ def test_loads_are_shared_by_rows_and_taps(case_of, dtype):
     case = replace(case, size=(1, 1, span), kernel=(1, 1, STRIP_TAPS), padding=((0, 0),) * 3)
     if case_of is grad_input_case:  # as many rows of grad_input, which meet as many outputs
         case = replace(case, size=(1, 1, RUN_ROWS), padding=((0, 0), (0, 0), (STRIP_TAPS - 1,) * 2))
-    options = {"has_valid": False} if case_of is grad_input_case else {}
+    options = {} if case_of is forward_case else {"has_valid": False}
     one = case_of.check(KERNELS, case, **options).counters
     several = case_of.check(KERNELS, replace(case, batch=1 + lines), **options).counters  # in the same block
     element = {"float64": 8, "float32": 4}.get(dtype, 2)
     more = {name: several[name] - one[name] for name in one}
-    assert more["global_load_bytes"] == lines * span * case.channels * element
+    values = span + RUN_ROWS if case_of is grad_weight_case else span  # those of grad too
+    assert more["global_load_bytes"] == lines * values * case.channels * element
     assert more["global_load_sectors"] * 32 == more["global_load_bytes"]
     assert more["global_store_sectors"] * 32 == more["global_store_bytes"]
     assert {name: several[name] for name in CONFLICTS} == dict.fromkeys(CONFLICTS, 0)
     assert several["uninitialized_shared_bytes_read"] == 0
+
+
+@EACH_DTYPE
+@pytest.mark.parametrize("splits", [1, 2, 5, 40])
+def test_splits(dtype, splits):
+    """Also of which the last have no runs; with 40 the planner would not split so few."""
+    case = depthwise(8, dtype=dtype, batch=3, size=(1, 6, 17))
+    done = grad_weight_case.check(KERNELS, case, splits=splits)
+    assert done.splits == splits
+    assert any(done.reduction.values()) == (splits > 1)
+
+
+@pytest.mark.parametrize("vectors, kernel", [(1, 3), (3, 7), (8, 3), (11, 5), (24, 49), (32, 3)])
+def test_threads_that_share_runs(vectors, kernel):
+    """From one vector of channels and one strip, 256 threads to share a run, to one."""
+    grad_weight_case.check(KERNELS, replace(wide(in_line(1, 60, kernel, batch=5), vectors), mask_batch=1))
+
+
+def test_planned_splits():
+    device = _emulation.DeviceProperties(multiprocessors=4)
+    case = depthwise(96, batch=128, size=(1, 56, 56), kernel=(1, 7, 7), padding=((0, 0), (3, 3), (3, 3)))
+    weight_bytes = 96 * 49 * 4
+    assert _emulation.plan_depthwise_grad_weight(case.problem(), "bfloat16", device) == (16, 16 * weight_bytes)
+    small = replace(case, batch=1)  # of 448 runs
+    assert _emulation.plan_depthwise_grad_weight(small.problem(), "bfloat16", device) == (3, 3 * weight_bytes)
+    tiny = replace(case, batch=1, size=(1, 7, 7))
+    assert _emulation.plan_depthwise_grad_weight(tiny.problem(), "bfloat16", device) == (1, 0)
 
 
 def random_case(seed: int) -> Case:
@@ -204,7 +237,8 @@ def random_case(seed: int) -> Case:
 @EACH_PASS
 @pytest.mark.parametrize("seed", range(25))
 def test_random(case_of, seed):
-    case_of.check(KERNELS, random_case(seed), seed=seed, preempt=seed % 4 == 0)
+    options = {"splits": 1 + seed % 3} if case_of is grad_weight_case else {}
+    case_of.check(KERNELS, random_case(seed), seed=seed, preempt=seed % 4 == 0, **options)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +246,8 @@ def test_random(case_of, seed):
     [
         (depthwise(96), ""),
         (Case(), "the depthwise kernel needs one channel and one filter a group, got 16 and 16"),
-        (replace(depthwise(4), filters=8), "the depthwise kernel needs one channel and one filter a group, got 1 and 2"),
+        (replace(depthwise(4), filters=8),
+         "the depthwise kernel needs one channel and one filter a group, got 1 and 2"),
         (depthwise(4, kernel=(11, 11, 11), size=(20, 20, 20)),
          "the kernel has 1331 taps; the CUDA kernel takes at most 1024"),
         (depthwise(4, stride=(1, 2**15, 2**17)),
