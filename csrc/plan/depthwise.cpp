@@ -10,8 +10,6 @@ namespace {
 
 constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();
 
-int32_t ceil_div(int32_t value, int32_t divisor) { return (value + divisor - 1) / divisor; }
-
 // Forward, neighbouring outputs are stride apart in the input, and neighbouring taps dilation: both come to
 // their least common multiple. For grad_input it is the outputs that are counted, stride to an input.
 Slide make_slide(const ConvProblem& problem, const int32_t (&result)[kAxes], bool of_grad_input) {

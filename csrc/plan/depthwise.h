@@ -18,6 +18,11 @@
 namespace maskconv {
 namespace depthwise {
 
+template <class Integer>
+constexpr Integer ceil_div(Integer value, Integer divisor) {
+  return (value + divisor - 1) / divisor;
+}
+
 constexpr int32_t kRunRows = 7;  // the images of most networks are multiples of 7 wide
 constexpr int32_t kStripTaps = 7;
 constexpr int32_t kSpan = kRunRows + kStripTaps - 1;  // source positions a strip meets in a run
@@ -50,7 +55,7 @@ struct Shape : Slide {
   int32_t runs_of_block = 1;
   int32_t column_blocks = 1;
 
-  constexpr int64_t run_blocks() const { return (runs + runs_of_block - 1) / runs_of_block; }
+  constexpr int64_t run_blocks() const { return ceil_div<int64_t>(runs, runs_of_block); }
   // Blocks that share runs run together, and meet in L2.
   constexpr int64_t blocks() const { return run_blocks() * column_blocks; }
 };

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutants_depthwise import DEPTHWISE
 from mutants_grad_weight import GRAD_WEIGHT
 
 HERE = Path(__file__).resolve().parent
@@ -44,7 +45,7 @@ EPILOGUE = "device/epilogue.cuh"
 WINDOW_SCALE = "device/window_scale.cuh"
 SCALE_GRAD = "kernels/scale_grad.cuh"
 BARRIER = "__syncthreads();"
-PASSES = ("forward", "grad_input", "grad_weight", "scale_grad")
+PASSES = ("forward", "grad_input", "grad_weight", "scale_grad", "depthwise")
 
 FORWARD_MUTANTS = (
     Mutant("main loop without its barrier", MMA, BARRIER + "                    // ...", "// ...", ("race",)),
@@ -234,7 +235,8 @@ SCALE_GRAD_MUTANTS = tuple(
     )
 )  # fmt: skip
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
-MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS)
+DEPTHWISE_MUTANTS = tuple(Mutant(*fields, "depthwise") for fields in DEPTHWISE)
+MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS, *DEPTHWISE_MUTANTS)
 
 
 def emulator_objects(folder: Path) -> list[Path]:
