@@ -16,6 +16,7 @@ void bind_forward(pybind11::module_& module);
 void bind_grad_input(pybind11::module_& module);   // after bind_forward, which binds DeviceProperties
 void bind_grad_weight(pybind11::module_& module);  // likewise
 void bind_depthwise(pybind11::module_& module);
+void bind_few_channels(pybind11::module_& module);
 void bind_scale_grad(pybind11::module_& module);
 void bind_ptx_probe(pybind11::module_& module);
 void bind_faulty_kernels(pybind11::module_& module);

@@ -1,4 +1,4 @@
-"""Cases of the depthwise kernels, and those kernels in the place of the implicit GEMM's."""
+"""Cases of the depthwise kernels."""
 
 from __future__ import annotations
 
@@ -14,22 +14,6 @@ STAGE_STRIPS = 8
 MAX_VECTORS = 32
 
 WIDEST = {"float64": 2, "float32": 4, "float16": 4, "bfloat16": 4}
-
-
-class Kernels:
-    """What the *_case modules need of the emulation module."""
-
-    def __init__(self, emulation: Any) -> None:
-        self._emulation = emulation
-
-    def forward(self, *arguments: Any, config: str, **options: Any) -> dict[str, Any]:
-        return self._emulation.depthwise_forward(*arguments, **options)
-
-    def grad_input(self, *arguments: Any, config: str, **options: Any) -> dict[str, Any]:
-        return self._emulation.depthwise_grad_input(*arguments, **options)
-
-    def grad_weight(self, *arguments: Any, config: str, **options: Any) -> dict[str, Any]:
-        return self._emulation.depthwise_grad_weight(*arguments, **options)
 
 
 def depthwise(channels: int, **fields: Any) -> Case:

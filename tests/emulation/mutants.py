@@ -34,7 +34,7 @@ class Mutant:
 
 
 MMA = "kernels/gemm_mma.cuh"
-SIMT = "kernels/gemm_simt.cuh"
+SIMT = "device/packed_product.cuh"
 PROLOGUE = "device/prologue.cuh"
 GATHER = "device/gather.cuh"
 WEIGHTS = "device/weights.cuh"

@@ -10,12 +10,13 @@ import grad_input_case
 import grad_weight_case
 import numpy as np
 import pytest
-from depthwise_case import MAX_VECTORS, RUN_ROWS, STAGE_STRIPS, STRIP_TAPS, WIDEST, Kernels, depthwise, in_line, wide
+from depthwise_case import MAX_VECTORS, RUN_ROWS, STAGE_STRIPS, STRIP_TAPS, WIDEST, depthwise, in_line, wide
 from forward_case import Case, decode, encode
+from special_kernels import Kernels
 
 from maskconv_ext import _emulation
 
-KERNELS = Kernels(_emulation)
+KERNELS = Kernels("depthwise")
 EACH_DTYPE = pytest.mark.parametrize("dtype", list(WIDEST))
 EACH_PASS = pytest.mark.parametrize(
     "case_of", [forward_case, grad_input_case, grad_weight_case], ids=["forward", "grad_input", "grad_weight"]
@@ -152,6 +153,13 @@ def test_a_hole_is_not_loaded():
     mask[..., 1:3] = 0
     holes = forward_case.check(KERNELS, case, mask=mask).counters["global_load_bytes"]
     assert full - holes == 2 * case.channels * 2
+
+
+def test_a_short_run_and_strip_load_what_they_meet():
+    case = replace(wide(in_line(1, 6, 3, mask_batch=0, bias=False), 32), padding=((0, 0),) * 3)
+    element, blocks = 2, 1
+    values = 6 + blocks * case.taps
+    assert forward_case.check(KERNELS, case).counters["global_load_bytes"] == values * case.channels * element
 
 
 @EACH_PASS
