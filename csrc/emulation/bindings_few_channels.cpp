@@ -27,6 +27,29 @@ py::dict run(const typename Pass::Params& params, const GemmConfig& config, cons
   return result;
 }
 
+template <class Element>
+py::dict grad_weight(GradWeightArguments arguments, const py::dict& arrays, int32_t splits,
+                     const LaunchOptions& options) {
+  if constexpr (!few_channels::kIsHalf<kDType<Element>>) {
+    throw std::invalid_argument(
+        why_not_few_channels_grad_weight(arguments.problem, arguments.dtype, false, DeviceProperties{}));
+  } else {
+    GlobalMemory checked;
+    read_grad_weight_arrays<Element>(arguments, arrays, checked);
+    const GradWeightPlan plan = plan_grad_weight(few_channels::weight_config_for(arguments.problem), splits,
+                                                 arguments.problem, arguments.dtype, DeviceProperties{});
+    const GradWeightCounters counters = run_few_channels_grad_weight<Element>(
+        few_channels::WeightConfigs(), arguments, plan, options,
+        [&](GlobalMemory& memory) { read_grad_weight_arrays<Element>(arguments, arrays, memory); });
+    py::dict result;
+    result["config"] = name(plan.config);
+    result["splits"] = plan.splits;
+    result["counters"] = to_dict(counters.sums);
+    result["reduction"] = to_dict(counters.reduction);
+    return result;
+  }
+}
+
 }  // namespace
 
 void bind_few_channels(py::module_& module) {
@@ -66,6 +89,28 @@ void bind_few_channels(py::module_& module) {
       },
       "problem"_a, "dtype"_a, "arrays"_a, "seed"_a = 0, "preempt"_a = false,
       "Runs the few-channels grad_input over the arrays; returns the config's name and the counters.");
+  module.def(
+      "few_channels_grad_weight",
+      [](const py::dict& problem, const std::string& dtype, const py::dict& arrays, int32_t splits,
+         uint64_t seed, bool preempt) {
+        GradWeightArguments arguments;
+        arguments.problem = to_problem(problem);
+        arguments.dtype = to_dtype(dtype);
+        return with_element(arguments.dtype, [&]<class Element>(Element) {
+          return grad_weight<Element>(arguments, arrays, splits, {seed, preempt});
+        });
+      },
+      "problem"_a, "dtype"_a, "arrays"_a, "splits"_a = 0, "seed"_a = 0, "preempt"_a = false,
+      "Runs the few-channels grad_weight over the arrays; returns what ran, and the counters of the sums and "
+      "of the "
+      "reduction of partial sums.");
+  module.def(
+      "why_not_few_channels_grad_weight",
+      [](const py::dict& problem, const std::string& dtype, bool aligned, const DeviceProperties& device) {
+        return why_not_few_channels_grad_weight(to_problem(problem), to_dtype(dtype), aligned, device);
+      },
+      "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{},
+      "Why the few-channels kernel of grad_weight is not for the problem; empty if it is.");
   module.def(
       "why_not_few_channels",
       [](const py::dict& problem, const std::string& dtype, bool of_grad_input, bool aligned,

@@ -32,12 +32,11 @@ Counters launch_grad_weight_sums(const GradWeightParams& params, const LaunchOpt
   }
 }
 
-// As launch_grad_weight, with a workspace of its own; the one of kIndices that has `plan.config`. `register_`
-// adds all arrays but the workspace to a GlobalMemory.
-template <class Element, int32_t... kIndices, class Register>
-GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, GradWeightArguments arguments,
-                                   const GradWeightPlan& plan, const LaunchOptions& options,
-                                   Register register_) {
+// Both steps of a grad_weight, with a workspace of its own. `launch_sums`, of (params, memory), launches the
+// first and returns its counters; `register_` adds all arrays but the workspace to a GlobalMemory.
+template <class Element, class LaunchSums, class Register>
+GradWeightCounters run_grad_weight(GradWeightArguments arguments, const GradWeightPlan& plan,
+                                   const LaunchOptions& options, LaunchSums launch_sums, Register register_) {
   using Acc = Accumulator<Element>;
   std::vector<Acc> workspace(plan.workspace_bytes / sizeof(Acc), std::numeric_limits<Acc>::quiet_NaN());
   if (!workspace.empty()) arguments.workspace = workspace.data();
@@ -47,11 +46,7 @@ GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, GradWeight
   GlobalMemory memory;
   register_(memory);
   if (!workspace.empty()) memory.add(workspace.data(), plan.workspace_bytes, true, "workspace");
-  const bool found =
-      ((plan.config == grad_weight::kConfigs[kIndices] &&
-        (counters.sums = launch_grad_weight_sums<kIndices, Element>(params, options, memory), true)) ||
-       ...);
-  if (!found) throw std::invalid_argument(name(plan.config) + " is not compiled for this element type");
+  counters.sums = launch_sums(params, memory);
   if (params.splits == 1) return counters;
 
   GlobalMemory reduced;
@@ -59,6 +54,23 @@ GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, GradWeight
   reduced.add(workspace.data(), plan.workspace_bytes, false, "workspace");
   counters.reduction = launch_grad_weight_reduce<Element>(params, options, reduced);
   return counters;
+}
+
+// As launch_grad_weight; the one of kIndices that has `plan.config`.
+template <class Element, int32_t... kIndices, class Register>
+GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, const GradWeightArguments& arguments,
+                                   const GradWeightPlan& plan, const LaunchOptions& options,
+                                   Register register_) {
+  const auto launch_sums = [&](const GradWeightParams& params, GlobalMemory& memory) {
+    Counters counters;
+    const bool found =
+        ((plan.config == grad_weight::kConfigs[kIndices] &&
+          (counters = launch_grad_weight_sums<kIndices, Element>(params, options, memory), true)) ||
+         ...);
+    if (!found) throw std::invalid_argument(name(plan.config) + " is not compiled for this element type");
+    return counters;
+  };
+  return run_grad_weight<Element>(arguments, plan, options, launch_sums, register_);
 }
 
 }  // namespace maskconv::emulation

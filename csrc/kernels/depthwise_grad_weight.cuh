@@ -88,7 +88,7 @@ __device__ __forceinline__ void multiply_run(const WeightParams& params, const W
 // Adds up what the threads of the same strip and channels have, in order of their lines and places, and
 // stores it: transposed, as the weights are loaded in the forward.
 template <class Element, int32_t kVector>
-__device__ __forceinline__ void store_weights(const WeightParams& params, int64_t split, int32_t first_strip,
+__device__ __forceinline__ void store_weights(const WeightParams& params, int64_t split,
                                               int32_t first_channel, const Smem<Element, kVector>& smem) {
   using Acc = Accumulator<Element>;
   constexpr int32_t kTapsAtOnce = 32 / int32_t{sizeof(Acc)};
@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(depthwise::kThreads, depthwise::kBlocksOfMulti
       ptx::store_shared(reinterpret_cast<Chunk*>(smem.line(thread.line * kStripTaps + tap)) + thread.place,
                         sums[tap]);
   __syncthreads();  // all have left their sums
-  store_weights<Element, kVector>(params, split, first_strip, first_channel, smem);
+  store_weights<Element, kVector>(params, split, first_channel, smem);
 }
 
 }  // namespace maskconv

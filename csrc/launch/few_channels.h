@@ -11,5 +11,7 @@ namespace maskconv {
 // on `cuda_stream` (a cudaStream_t) of the current device. Throw std::runtime_error if the launch fails.
 void launch_few_channels(const ForwardArguments& arguments, void* cuda_stream);
 void launch_few_channels(const GradInputArguments& arguments, void* cuda_stream);
+// With the plan of few_channels::weight_config_for.
+void launch_few_channels(const GradWeightArguments& arguments, const GradWeightPlan& plan, void* cuda_stream);
 
 }  // namespace maskconv

@@ -20,7 +20,11 @@ int64_t column_tiles(const GemmConfig& config, int64_t columns) {
 
 const GemmConfig& config_for(const GemmShape& shape, DType dtype) {
   if (!is_half(dtype)) return kSimt128x16;
-  return shape.columns <= kMma128x32.block_n ? kMma128x32 : kMma128x64;
+  return shape.columns <= kPacked128x32.block_n ? kPacked128x32 : kPacked128x64;
+}
+
+const GemmConfig& weight_config_for(const ConvProblem& problem) {
+  return problem.filters_per_group() <= kWeight32x64.block_m ? kWeight32x64 : kWeight64x64;
 }
 
 }  // namespace few_channels
@@ -51,6 +55,27 @@ std::string why_not_few_channels(const ConvProblem& problem, const GemmShape& sh
   if (row_tiles(shape, config) * column_tiles(config, shape.columns) * problem.groups > kMaxBlocks)
     return "the few-channels kernel has more tiles than one launch can carry";
   return {};
+}
+
+std::string why_not_few_channels_grad_weight(const ConvProblem& problem, DType dtype, bool aligned,
+                                             const DeviceProperties& device) {
+  using namespace few_channels;
+  if (!is_half(dtype)) return "the few-channels kernel of grad_weight computes in float16 and bfloat16 only";
+  if (device.compute_capability < kMmaComputeCapability)
+    return "the few-channels kernel needs compute capability 8.0 for this type";
+  if (aligned && problem.channels_per_group() % kChannelsOfChunk == 0 &&
+      problem.filters_per_group() % kChannelsOfChunk == 0)
+    return "the implicit GEMM loads channels and filters 16 bytes at a time";
+  const GemmConfig& config = weight_config_for(problem);
+  const int32_t shared = grad_weight::layout(config, dtype).total;
+  if (shared > device.shared_bytes_per_block)
+    return "the few-channels kernel needs " + std::to_string(shared) +
+           " bytes of shared memory, this device has " + std::to_string(device.shared_bytes_per_block);
+  const int64_t columns = int64_t{problem.taps()} * problem.channels_per_group();
+  const int64_t filter_tiles = (problem.filters_per_group() + config.block_m - 1) / config.block_m;
+  if (column_tiles(config, columns) * filter_tiles * problem.groups > kMaxBlocks)
+    return "the few-channels kernel has more tiles than one launch can carry";
+  return why_not_reach(problem);
 }
 
 Work few_channels_work(const ConvProblem& problem, const GemmShape& shape, DType dtype) {

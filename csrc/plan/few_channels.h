@@ -5,18 +5,23 @@
 #include <string>
 #include <utility>
 
-#include "plan/gemm_planner.h"
+#include "plan/grad_weight_planner.h"
 #include "plan/work.h"
 
 namespace maskconv {
 namespace few_channels {
 
 // A warp gathers 32 reduction steps of a row at once: of RGB, ten taps.
-inline constexpr GemmConfig kMma128x64{GemmKernel::kMma, 128, 64, 32, 2, 2, 2, 3};
-inline constexpr GemmConfig kMma128x32{GemmKernel::kMma, 128, 32, 32, 2, 4, 1, 4};
+inline constexpr GemmConfig kPacked128x64{GemmKernel::kPacked, 128, 64, 32, 2, 2, 2, 3};
+inline constexpr GemmConfig kPacked128x32{GemmKernel::kPacked, 128, 32, 32, 2, 4, 1, 4};
 inline constexpr GemmConfig kSimt128x16{GemmKernel::kSimt, 128, 16, 8, 2, 4, 1, 4};
 
-inline constexpr GemmConfig kConfigs[] = {kMma128x64, kMma128x32, kSimt128x16};
+// Of grad_weight, filters x (tap, channel) columns: 64 columns, for a row has as many bits for their taps.
+inline constexpr GemmConfig kWeight64x64{GemmKernel::kPacked, 64, 64, 32, 2, 2, 2, 3};
+inline constexpr GemmConfig kWeight32x64{GemmKernel::kPacked, 32, 64, 32, 2, 1, 4, 3};
+
+inline constexpr GemmConfig kConfigs[] = {kPacked128x64, kPacked128x32, kSimt128x16, kWeight64x64,
+                                          kWeight32x64};
 
 // Kernels are templates over the place in that table, as those of plan/gemm_config.h.
 constexpr int32_t index_of(const GemmConfig& config) {
@@ -31,11 +36,15 @@ constexpr bool kIsHalf = kType == DType::kFloat16 || kType == DType::kBFloat16;
 template <int32_t... kIndices>
 using Indices = std::integer_sequence<int32_t, kIndices...>;
 template <DType kType>
-using ConfigsOf = std::conditional_t<kIsHalf<kType>, Indices<index_of(kMma128x64), index_of(kMma128x32)>,
-                                     Indices<index_of(kSimt128x16)>>;
+using ConfigsOf =
+    std::conditional_t<kIsHalf<kType>, Indices<index_of(kPacked128x64), index_of(kPacked128x32)>,
+                       Indices<index_of(kSimt128x16)>>;
 
-// The tile for a product.
+using WeightConfigs = Indices<index_of(kWeight64x64), index_of(kWeight32x64)>;  // half types only
+
+// The tile for a product, and for grad_weight.
 const GemmConfig& config_for(const GemmShape& shape, DType dtype);
+const GemmConfig& weight_config_for(const ConvProblem& problem);
 
 }  // namespace few_channels
 
@@ -43,6 +52,9 @@ const GemmConfig& config_for(const GemmShape& shape, DType dtype);
 // operands start on 16-byte boundaries. What why_not_config has against the SIMT tile goes for this one too.
 std::string why_not_few_channels(const ConvProblem& problem, const GemmShape& shape, DType dtype,
                                  bool aligned, const DeviceProperties& device);
+
+std::string why_not_few_channels_grad_weight(const ConvProblem& problem, DType dtype, bool aligned,
+                                             const DeviceProperties& device);
 
 Work few_channels_work(const ConvProblem& problem, const GemmShape& shape, DType dtype);
 

@@ -8,6 +8,7 @@ namespace maskconv {
 
 enum class GemmKernel : int32_t {
   kMma /* fp16, bf16 on tensor cores */,
+  kPacked /* likewise, operands loaded an element at a time: any channel count */,
   kSimt /* any type, any channel count */
 };
 
@@ -24,6 +25,7 @@ struct GemmConfig {
   int32_t blocks = 0;   // that must fit a multiprocessor, which caps the registers; 0: ptxas chooses
 
   constexpr int32_t threads() const { return 32 * warps_m * warps_n; }
+  constexpr bool on_tensor_cores() const { return kernel != GemmKernel::kSimt; }
   constexpr bool operator==(const GemmConfig&) const = default;
 };
 

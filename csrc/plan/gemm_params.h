@@ -68,7 +68,7 @@ constexpr int32_t kSimtRowPadding = 16;
 constexpr int32_t kTileRowPadding = 32;
 
 constexpr int32_t stage_bytes(const GemmConfig& config, DType dtype) {
-  if (config.kernel == GemmKernel::kMma)
+  if (config.on_tensor_cores())
     return (config.block_m + config.block_n) * config.block_k * element_bytes(dtype);
   return config.block_k *
          ((config.block_m + config.block_n) * accumulator_bytes(dtype) + 2 * kSimtRowPadding);

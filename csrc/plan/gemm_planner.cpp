@@ -51,7 +51,9 @@ int64_t row_tiles(const GemmShape& shape, const GemmConfig& config) {
 }
 
 std::string name(const GemmConfig& config) {
-  const std::string kernel = config.kernel == GemmKernel::kMma ? "mma" : "simt";
+  const std::string kernel = config.kernel == GemmKernel::kMma      ? "mma"
+                             : config.kernel == GemmKernel::kPacked ? "packed"
+                                                                    : "simt";
   return kernel + "_" + std::to_string(config.block_m) + "x" + std::to_string(config.block_n) + "x" +
          std::to_string(config.block_k) + "_s" + std::to_string(config.stages);
 }

@@ -69,7 +69,7 @@ struct Layout {
 };
 
 constexpr int32_t operand_bytes(const GemmConfig& config, DType dtype) {
-  return config.kernel == GemmKernel::kMma ? element_bytes(dtype) : accumulator_bytes(dtype);
+  return config.on_tensor_cores() ? element_bytes(dtype) : accumulator_bytes(dtype);
 }
 constexpr int32_t operand_stage_bytes(const GemmConfig& config, DType dtype) {
   return config.block_k * (config.block_m + config.block_n) * operand_bytes(config, dtype);

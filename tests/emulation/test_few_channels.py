@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import forward_case
 import grad_input_case
+import grad_weight_case
 import numpy as np
 import pytest
 from forward_case import Case, line
@@ -108,6 +109,50 @@ def test_holes_change_nothing(case_of, dtype):
             assert value.tobytes() == other.tobytes() if isinstance(value, np.ndarray) else value == other
 
 
+EACH_HALF = pytest.mark.parametrize("dtype", sorted(HALF))
+
+
+@EACH_HALF
+@pytest.mark.parametrize("channels", [1, 2, 3, 7, 8, 67])
+@pytest.mark.parametrize("filters", [1, 3, 31, 32, 33, 65])
+def test_grad_weight_tails(dtype, channels, filters):
+    """Columns, which are odd with an odd channel count: up to 64 taps in a tile."""
+    grad_weight_case.check(KERNELS, line(Case(dtype=dtype, channels=channels, filters=filters), 33, kernel=5))
+
+
+@pytest.mark.parametrize("taps", [31, 33, 64, 65, 130])
+def test_grad_weight_of_many_taps(taps):
+    grad_weight_case.check(KERNELS, line(Case(channels=1, filters=3, valid_fraction=0.3), 40, kernel=taps))
+
+
+@EACH_HALF
+@pytest.mark.parametrize("splits", [1, 3])
+@pytest.mark.parametrize("mask_batch", [0, 1, 3])
+def test_grad_weight_splits_and_masks(dtype, splits, mask_batch):
+    case = Case(dtype=dtype, channels=6, filters=4, groups=2, batch=3, mask_batch=mask_batch, stride=(1, 2, 1))
+    assert grad_weight_case.check(KERNELS, case, splits=splits).splits == splits
+    grad_weight_case.check(KERNELS, replace(case, offset=1, pad_is_valid=True), has_valid=False, splits=splits)
+
+
+def test_grad_weight_of_volumes():
+    case = Case(channels=3, filters=5, size=(5, 6, 7), kernel=(2, 3, 3), dilation=(2, 1, 1), stride=(1, 1, 2), batch=2)
+    grad_weight_case.check(KERNELS, case, splits=2, preempt=True)
+
+
+def test_grad_weight_is_packed():
+    """147 columns of RGB make three tiles of 64; a list of more rows than one scan, and no bank conflict."""
+    case = replace(RGB, size=(1, 40, 60), mask_batch=0)
+    done = grad_weight_case.check(KERNELS, case, has_valid=False, splits=1)
+    steps = -(-case.output_size[1] * case.output_size[2] // 32)
+    tiles = {tuple(range(first * 64 // 3, -(-min(first * 64 + 64, 147) // 3))) for first in range(3)}
+    assert len(tiles) == 3
+    assert done.config == "packed_64x64x32_s2"
+    # Near the border a tile's taps may all be outside, so some rows are not listed.
+    most = steps * 3 * (64 // 16) * (64 // 8) * 2
+    assert 0.8 * most <= done.counters["mma"] <= most
+    assert {name: done.counters[name] for name in CONFLICTS} == dict.fromkeys(CONFLICTS, 0)
+
+
 RGB = Case(channels=3, filters=64, kernel=(1, 7, 7), stride=(1, 2, 2), padding=((0, 0), (3, 3), (3, 3)))
 
 
@@ -116,7 +161,7 @@ def test_products_are_packed():
     case = replace(RGB, size=(1, 16, 32), mask_batch=0)
     done = forward_case.check(KERNELS, case)
     tiles, steps = 1, 5
-    assert done.config == "mma_128x64x32_s2"
+    assert done.config == "packed_128x64x32_s2"
     assert done.counters["mma"] == tiles * steps * (128 // 16) * (64 // 8) * (32 // 16)
 
 
@@ -201,6 +246,24 @@ STEM = replace(RGB, batch=256, size=(1, 224, 224))
 )  # fmt: skip
 def test_what_the_kernel_is_for(case, options, reason):
     assert _emulation.why_not_few_channels(case.problem(), case.dtype, **options) == reason
+
+
+@pytest.mark.parametrize(
+    "case, options, reason",
+    [
+        (STEM, {}, ""),
+        (replace(STEM, channels=64, filters=3), {}, ""),
+        (replace(STEM, channels=64), {}, "the implicit GEMM loads channels and filters 16 bytes at a time"),
+        (replace(STEM, channels=64), {"aligned": False}, ""),
+        (replace(STEM, dtype="float32"), {},
+         "the few-channels kernel of grad_weight computes in float16 and bfloat16 only"),
+        (STEM, {"device": _emulation.DeviceProperties(compute_capability=75)},
+         "the few-channels kernel needs compute capability 8.0 for this type"),
+    ],
+    ids=lambda value: value[:30].replace(" ", "_") if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_the_kernel_of_grad_weight_is_for(case, options, reason):
+    assert _emulation.why_not_few_channels_grad_weight(case.problem(), case.dtype, **options) == reason
 
 
 def test_work():
