@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutants_depthwise import DEPTHWISE
+from mutants_few_channels import FEW_CHANNELS
 from mutants_grad_weight import GRAD_WEIGHT
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +46,7 @@ EPILOGUE = "device/epilogue.cuh"
 WINDOW_SCALE = "device/window_scale.cuh"
 SCALE_GRAD = "kernels/scale_grad.cuh"
 BARRIER = "__syncthreads();"
-PASSES = ("forward", "grad_input", "grad_weight", "scale_grad", "depthwise")
+PASSES = ("forward", "grad_input", "grad_weight", "scale_grad", "depthwise", "few_channels")
 
 FORWARD_MUTANTS = (
     Mutant("main loop without its barrier", MMA, BARRIER + "                    // ...", "// ...", ("race",)),
@@ -236,7 +237,9 @@ SCALE_GRAD_MUTANTS = tuple(
 )  # fmt: skip
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
 DEPTHWISE_MUTANTS = tuple(Mutant(*fields, "depthwise") for fields in DEPTHWISE)
-MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS, *DEPTHWISE_MUTANTS)
+FEW_CHANNELS_MUTANTS = tuple(Mutant(*fields, "few_channels") for fields in FEW_CHANNELS)
+SPECIAL_MUTANTS = (*DEPTHWISE_MUTANTS, *FEW_CHANNELS_MUTANTS)
+MUTANTS = (*FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS, *SPECIAL_MUTANTS)
 
 
 def emulator_objects(folder: Path) -> list[Path]:
