@@ -47,9 +47,12 @@ py::dict grad_weight(GradWeightArguments arguments, const py::dict& arrays, int3
   const auto register_arrays = [&](GlobalMemory& memory) {
     read_grad_weight_arrays<Element>(arguments, arrays, memory);
   };
+  constexpr int32_t kWidest = depthwise::widest_vector(kDType<Element>);
+  const int32_t vector = make_depthwise_weight_params(arguments, plan.splits).shape.vector;
   const auto [sums, reduction] =
-      run_depthwise_grad_weight<Element>(arguments, plan, options, register_arrays);
-  py::dict result = report(make_depthwise_weight_params(arguments, plan.splits).shape.vector, sums);
+      vector == 1 ? run_depthwise_grad_weight<Element, 1>(arguments, plan, options, register_arrays)
+                  : run_depthwise_grad_weight<Element, kWidest>(arguments, plan, options, register_arrays);
+  py::dict result = report(vector, sums);
   result["splits"] = plan.splits;
   result["reduction"] = to_dict(reduction);
   return result;

@@ -29,14 +29,13 @@ Counters launch_depthwise(const depthwise::Params<typename Pass::Params>& params
   return launch_depthwise_instance<Pass, Element, kWidest>(params, options, memory);
 }
 
-// With a workspace of its own; `register_` adds all arrays but that to a GlobalMemory. Returns the counters
-// of the sums and of the reduction.
-template <class Element, class Register>
+// With a workspace of its own, for channels in vectors of kVector; `register_` adds all arrays but that to a
+// GlobalMemory. Returns the counters of the sums and of the reduction.
+template <class Element, int32_t kVector, class Register>
 std::pair<Counters, Counters> run_depthwise_grad_weight(GradWeightArguments arguments,
                                                         const DepthwiseWeightPlan& plan,
                                                         const LaunchOptions& options, Register register_) {
   using Acc = Accumulator<Element>;
-  constexpr int32_t kWidest = depthwise::widest_vector(kDType<Element>);
   std::vector<Acc> workspace(plan.workspace_bytes / sizeof(Acc), std::numeric_limits<Acc>::quiet_NaN());
   if (!workspace.empty()) arguments.workspace = workspace.data();
   const auto params = make_depthwise_weight_params(arguments, plan.splits);
@@ -44,11 +43,9 @@ std::pair<Counters, Counters> run_depthwise_grad_weight(GradWeightArguments argu
   GlobalMemory memory;
   register_(memory);
   if (!workspace.empty()) memory.add(workspace.data(), plan.workspace_bytes, true, "workspace");
-  const bool wide = params.shape.vector > 1;
-  const size_t shared = depthwise::layout(kDType<Element>, params.shape.vector).total;
-  counters.first = launch(
-      {static_cast<unsigned>(params.blocks()), 1, 1}, {depthwise::kThreads, 1, 1}, shared, options, memory,
-      wide ? &depthwise_grad_weight<Element, kWidest> : &depthwise_grad_weight<Element, 1>, params);
+  const size_t shared = depthwise::layout(kDType<Element>, kVector).total;
+  counters.first = launch({static_cast<unsigned>(params.blocks()), 1, 1}, {depthwise::kThreads, 1, 1}, shared,
+                          options, memory, &depthwise_grad_weight<Element, kVector>, params);
   if (params.splits == 1) return counters;
   GlobalMemory reduced;
   register_(reduced);

@@ -113,7 +113,7 @@ static_assert(kMaxRuns % 4 == 0, "16-byte records stay aligned");
 // Empty if the depthwise kernels take the problem, else why not, as the end of a sentence.
 std::string why_not_depthwise(const ConvProblem& problem);
 
-// Of the forward and of grad_input; of grad_weight the reads are those of both.
+// Of any of the three passes: each moves the input and the output, or their gradients, once.
 Work depthwise_work(const ConvProblem& problem, DType dtype);
 
 namespace depthwise {

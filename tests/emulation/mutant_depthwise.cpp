@@ -1,4 +1,5 @@
-// The depthwise kernels of the three passes behind one C function each.
+// The depthwise kernels of the three passes behind one C function each: bf16 in vectors of channels, float32
+// channel by channel.
 
 #include "emulation/depthwise_launch.h"
 #include "mutant_calls.h"
@@ -14,13 +15,16 @@ using namespace maskconv::emulation;
 
 namespace {
 
+constexpr int32_t kVector = depthwise::widest_vector(DType::kBFloat16);
+
 template <class Pass>
 struct Run {
   template <class Arguments>
   Counters operator()(const Arguments& arguments, const LaunchOptions& options, GlobalMemory& memory) const {
     const auto params = make_depthwise_params(arguments);
-    return arguments.dtype == DType::kBFloat16 ? launch_depthwise<Pass, bf16>(params, options, memory)
-                                               : launch_depthwise<Pass, float>(params, options, memory);
+    return arguments.dtype == DType::kBFloat16
+               ? launch_depthwise_instance<Pass, bf16, kVector>(params, options, memory)
+               : launch_depthwise_instance<Pass, float, 1>(params, options, memory);
   }
 };
 
@@ -47,8 +51,8 @@ extern "C" int run_grad_weight(const int64_t* problem, int64_t is_bfloat16, void
                           auto register_arrays) {
     const auto plan = plan_depthwise_grad_weight(arguments, static_cast<int32_t>(splits), DeviceProperties{});
     auto [sums, reduction] =
-        is_bfloat16 != 0 ? run_depthwise_grad_weight<bf16>(arguments, plan, options, register_arrays)
-                         : run_depthwise_grad_weight<float>(arguments, plan, options, register_arrays);
+        is_bfloat16 != 0 ? run_depthwise_grad_weight<bf16, kVector>(arguments, plan, options, register_arrays)
+                         : run_depthwise_grad_weight<float, 1>(arguments, plan, options, register_arrays);
     for (size_t i = 0; i < kCounts; ++i) sums.values[i] += reduction.values[i];
     return sums;
   };

@@ -21,10 +21,8 @@ DEPTHWISE = (
     ("depthwise: stored before all have left sums", WEIGHT, BARRIER + "  // all have", "// all have", ("race",)),
     # Masks and borders.
     ("depthwise: holes loaded", RUNS, "if (in_source && params.source_valid != nullptr)", "if (false)", ("wrong",)),
-    ("depthwise: mask of the first image for all", RUNS, "problem.mask_batch > 1 ? row.image : 0", "0", ("wrong",)),
     ("depthwise: bits ignored by loads", CONV, "if (word >> j & 1)", "", ANY_WAY),
     ("depthwise: border of the depth", RUNS, "met && inside(sizes, 0, at.at[0] + place.at[0]) &&", "met &&", ANY_WAY),
-    ("depthwise: border of the height", RUNS, "inside(sizes, 1, at.at[1] + place.at[1]) &&", "", ANY_WAY),
     ("depthwise: border of the width", RUNS, "inside(sizes, 2, at.at[2] + place.at[2] + ahead)", "true", ANY_WAY),
     ("depthwise: outputs between strides", RUNS, "ptx::load_shared(smem.run_phase(run)) == phase", "true", ANY_WAY),
     ("depthwise: padding never counts", RUNS, "live || (met && !in_source && problem.pad_is_valid)", "live",
@@ -40,12 +38,7 @@ DEPTHWISE = (
     ("depthwise: strips beyond the last", RUNS, "if (strip >= shape.strips) {", "if (false) {", ANY_WAY),
     ("depthwise: taps beyond the line", RUNS, "left < kStripTaps ? left : kStripTaps", "kStripTaps", ANY_WAY),
     ("depthwise: every run as the first of its class", RUNS, "% shape.runs_of_class * kRunRows", "* 0", ANY_WAY),
-    ("depthwise: every strip as the first of its residue", RUNS, "% shape.strips_of_residue * kStripTaps", "* 0",
-     ANY_WAY),
     ("depthwise: taps rise in grad_input too", RUNS, "kDescending = true", "kDescending = false", ANY_WAY),
-    ("depthwise: rows step by one", PLAN, "of_grad_input ? stride / common * dilation : dilation / common", "1",
-     ANY_WAY),
-    ("depthwise: taps step by one", PLAN, "slide.tap_step = stride / common;", "slide.tap_step = 1;", ANY_WAY),
     ("depthwise: source steps by one", PLAN,
      "of_grad_input ? dilation / common : stride / common * dilation", "1", ANY_WAY),
     # Channels.
@@ -69,5 +62,4 @@ DEPTHWISE = (
     ("depthwise: splits write one partial sum", WEIGHT, "+ split * params.elements()", "", ("race",)),
     ("depthwise: copies in a line forgotten", WEIGHT, "i < params.copies_of_line", "i < 1", ("wrong",)),
     ("depthwise: copies of strips forgotten", WEIGHT, "again < params.copies_of_strips", "again < 1", ("wrong",)),
-    ("depthwise: runs shared twice", WEIGHT, "run += params.shares()", "run += 1", ("wrong",)),
 )  # fmt: skip
