@@ -211,6 +211,27 @@ def test_planned_splits():
     assert _emulation.plan_depthwise_grad_weight(tiny.problem(), "bfloat16", device) == (1, 0)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_more_than_2_31_elements(tmp_path, kernel):
+    """Three outputs, or the three taps of one, 2^28 positions apart: a sparse file of which three pages exist."""
+    step, channels = 2**28, 8
+    size = 2 * step + 1
+    x = np.memmap(tmp_path / "sparse", np.uint16, "w+", shape=(1, 1, 1, size, channels))
+    dense = replace(in_line(channels, 3, kernel, mask_batch=0), padding=((0, 0),) * 3)
+    data = forward_case.make_data(dense)
+    x[:, :, :, ::step] = data.x
+    expected = forward_case.run(KERNELS, dense, data)
+    wide_steps = {"stride": (1, 1, step)} if kernel == 1 else {"dilation": (1, 1, step)}
+    arrays = {
+        "input": x, "mask": None, "weight": data.weight, "bias": data.bias,
+        "output": np.zeros_like(expected.output),
+        "out_mask": np.zeros_like(expected.out_mask),
+        "window_sum": np.zeros_like(expected.window_sum),
+    }  # fmt: skip
+    _emulation.depthwise_forward(replace(dense, size=(1, 1, size), **wide_steps).problem(), "bfloat16", arrays)
+    assert arrays["output"].tobytes() == expected.output.tobytes()
+
+
 def random_case(seed: int) -> Case:
     rng = np.random.default_rng(seed)
     pick = rng.choice
