@@ -140,7 +140,9 @@ def test_the_cpu_operators_refuse_an_order():
     message = "maskconv_ext: row_order: got a tensor, needs None on the CPU"
     for orders in ((order, None), (None, order)):
         with pytest.raises(RuntimeError, match=message):
-            torch.ops.maskconv_ext.forward(x, None, w, None, *geometry, "none", "any", 0.0, 0.0, False, False, False, *orders)
+            torch.ops.maskconv_ext.forward(
+                x, None, w, None, *geometry, "none", "any", 0.0, 0.0, False, False, False, *orders
+            )
     with pytest.raises(RuntimeError, match=message):
         torch.ops.maskconv_ext.grad_input(x, None, None, w, x.shape, *geometry, False, False, order)
 

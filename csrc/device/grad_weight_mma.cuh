@@ -123,17 +123,25 @@ class WarpSums {
     }
   }
 
-  // Four lanes store 32 bytes of a filter: whole sectors of a workspace.
+  // Four lanes store 32 bytes of a filter: whole sectors of a workspace. kCount 1: where columns are odd.
+  template <int32_t kCount = 2>
   __device__ __forceinline__ void store(const Destination<Element>& to) const {
 #pragma unroll
     for (int32_t m = 0; m < kTilesM; ++m)
 #pragma unroll
       for (int32_t n = 0; n < kTilesN; ++n)
 #pragma unroll
-        for (int32_t half = 0; half < 2; ++half)
-          to.template store<2>(filter_ + m * kMmaM + half * 8 + lane_ / 4,
-                               column_ + n * kMmaN + lane_ % 4 * 2,
-                               {sums_[m][n][half * 2], sums_[m][n][half * 2 + 1]});
+        for (int32_t half = 0; half < 2; ++half) {
+          const int32_t filter = filter_ + m * kMmaM + half * 8 + lane_ / 4;
+          const int32_t column = column_ + n * kMmaN + lane_ % 4 * 2;
+          const float low = sums_[m][n][half * 2], high = sums_[m][n][half * 2 + 1];
+          if constexpr (kCount == 2) {
+            to.template store<2>(filter, column, {low, high});
+          } else {
+            to.template store<1>(filter, column, {low});
+            to.template store<1>(filter, column + 1, {high});
+          }
+        }
   }
 
  private:

@@ -1,5 +1,6 @@
-// grad_weight on the ordinary cores. Stages hold both operands in accumulator precision: block_k lines of
-// block_m gradients, then of block_n input values.
+// grad_weight from operands that are loaded an element at a time, and the arithmetic on the ordinary cores,
+// whose stages hold both in accumulator precision: block_k lines of block_m gradients, then of block_n input
+// values.
 #pragma once
 
 #include "device/grad_weight_result.cuh"
@@ -8,9 +9,11 @@
 namespace maskconv::grad_weight {
 
 template <GemmConfig kConfig, class Element>
-struct Stage {
+struct SimtRowStage {
   using Acc = Accumulator<Element>;
+  using Value = Acc;
 
+  static __device__ __forceinline__ Acc value(Element element) { return to_accumulator(element); }
   static __device__ __forceinline__ Acc* grad(unsigned char* stage, int32_t k, int32_t filter) {
     return reinterpret_cast<Acc*>(stage) + k * kConfig.block_m + filter;
   }
@@ -19,11 +22,12 @@ struct Stage {
   }
 };
 
-// A thread loads one filter, and one column, of several rows: lanes read along the rows in memory.
-template <GemmConfig kConfig, class Element>
+// A thread loads one filter, and one column, of several rows: lanes read along the rows in memory. Stage says
+// what they become, and where they go.
+template <class Stage, GemmConfig kConfig, class Element>
 class ScalarRowLoader {
  public:
-  using Acc = Accumulator<Element>;
+  using Value = typename Stage::Value;
 
   __device__ __forceinline__ ScalarRowLoader(const GradWeightParams& params, const Tile& tile,
                                              const Smem<kConfig, Element>& smem)
@@ -46,16 +50,17 @@ class ScalarRowLoader {
     for (int32_t i = 0; i < kGradRows; ++i) {
       const int32_t entry = first + grad_row(i);
       const bool exists = filter_exists_ && entry < rows;
-      grads_[i] =
-          exists ? to_accumulator(ptx::load_global(grad_ + ptx::load_shared(smem_.row_grad(entry)))) : Acc{0};
+      grads_[i] = Value{};
+      if (exists) grads_[i] = Stage::value(ptx::load_global(grad_ + ptx::load_shared(smem_.row_grad(entry))));
     }
 #pragma unroll
     for (int32_t i = 0; i < kInputRows; ++i) {
       const int32_t entry = first + input_row(i);
       const bool live =
           column_exists_ && entry < rows && (ptx::load_shared(smem_.row_taps(entry)) >> tap_bit_ & 1);
-      inputs_[i] =
-          live ? to_accumulator(ptx::load_global(input_ + ptx::load_shared(smem_.row_input(entry)))) : Acc{0};
+      inputs_[i] = Value{};
+      if (live)
+        inputs_[i] = Stage::value(ptx::load_global(input_ + ptx::load_shared(smem_.row_input(entry))));
     }
   }
 
@@ -63,10 +68,10 @@ class ScalarRowLoader {
   __device__ __forceinline__ void put(unsigned char* stage) const {
 #pragma unroll
     for (int32_t i = 0; i < kGradRows; ++i)
-      ptx::store_shared(Stage<kConfig, Element>::grad(stage, grad_row(i), filter_), grads_[i]);
+      ptx::store_shared(Stage::grad(stage, grad_row(i), filter_), grads_[i]);
 #pragma unroll
     for (int32_t i = 0; i < kInputRows; ++i)
-      ptx::store_shared(Stage<kConfig, Element>::input(stage, input_row(i), column_), inputs_[i]);
+      ptx::store_shared(Stage::input(stage, input_row(i), column_), inputs_[i]);
   }
 
  private:
@@ -92,8 +97,8 @@ class ScalarRowLoader {
   const Element* const grad_;
   const Element* input_;  // at the thread's tap and channel
   int32_t tap_bit_;       // of the bits of a row
-  Acc grads_[kGradRows];
-  Acc inputs_[kInputRows];
+  Value grads_[kGradRows];
+  Value inputs_[kInputRows];
 };
 
 // A thread's part of the tile: kFilters neighbouring filters x one 16-byte vector of columns.
@@ -114,11 +119,11 @@ class ThreadSums {
 #pragma unroll
     for (int32_t k = 0; k < kConfig.block_k; ++k) {
       const Vector inputs = ptx::load_shared(
-          reinterpret_cast<const Vector*>(Stage<kConfig, Element>::input(stage, k, column_)));
+          reinterpret_cast<const Vector*>(SimtRowStage<kConfig, Element>::input(stage, k, column_)));
 #pragma unroll
       for (int32_t i = 0; i < kFilters; i += kVector) {
         const Vector grads = ptx::load_shared(
-            reinterpret_cast<const Vector*>(Stage<kConfig, Element>::grad(stage, k, filter_ + i)));
+            reinterpret_cast<const Vector*>(SimtRowStage<kConfig, Element>::grad(stage, k, filter_ + i)));
 #pragma unroll
         for (int32_t f = 0; f < kVector; ++f)
 #pragma unroll

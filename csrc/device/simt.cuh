@@ -1,5 +1,6 @@
-// The operand loads and the arithmetic of the SIMT kernel. Stages hold both operands in accumulator precision
-// and transposed: block_k lines of block_m source values and of block_n weights.
+// Operand loads for any channel count and alignment, an element at a time, and the arithmetic of the SIMT
+// kernel. Its stages hold both operands in accumulator precision and transposed: block_k lines of block_m
+// source values and of block_n weights.
 #pragma once
 
 #include "device/smem.cuh"
@@ -9,9 +10,11 @@ namespace maskconv {
 template <GemmConfig kConfig, class Element>
 struct SimtStage {
   using Acc = Accumulator<Element>;
+  using Value = Acc;
   static constexpr int32_t kSourceLine = kConfig.block_m + kSimtRowPadding / sizeof(Acc);
   static constexpr int32_t kWeightLine = kConfig.block_n + kSimtRowPadding / sizeof(Acc);
 
+  static __device__ __forceinline__ Acc value(Element element) { return to_accumulator(element); }
   static __device__ __forceinline__ Acc* source(unsigned char* stage, int32_t k, int32_t row) {
     return reinterpret_cast<Acc*>(stage) + k * kSourceLine + row;
   }
@@ -21,12 +24,11 @@ struct SimtStage {
 };
 
 // A thread loads one (tap, depth) of several rows and of several columns; the next step is block_k further on
-// along taps x depth.
-template <GemmConfig kConfig, class Element>
+// along taps x depth. Stage says what they become, and where they go.
+template <class Stage, GemmConfig kConfig, class Element>
 class ScalarLoader {
  public:
-  using Acc = Accumulator<Element>;
-  using Stage = SimtStage<kConfig, Element>;
+  using Value = typename Stage::Value;
   static constexpr int32_t kRowsAtOnce = kConfig.threads() / kConfig.block_k;
   static constexpr int32_t kSourceRows = kConfig.block_m / kRowsAtOnce;
   static constexpr int32_t kColumns = kConfig.block_n / kRowsAtOnce;
@@ -47,9 +49,9 @@ class ScalarLoader {
                 (tile.first_column + row_) * column_stride_),
         live_(k_ / depth_),
         next_(k_ % depth_) {
+    if constexpr (kKeepsBases)
 #pragma unroll
-    for (int32_t i = 0; i < kSourceRows; ++i)
-      base_[i] = ptx::load_shared(smem.row_base + row_ + i * kRowsAtOnce);
+      for (int32_t i = 0; i < kSourceRows; ++i) base_[i] = row_base(i);
   }
 
   // Reads the next step into registers.
@@ -61,14 +63,16 @@ class ScalarLoader {
     for (int32_t i = 0; i < kSourceRows; ++i) {
       const uint32_t taps = ptx::load_shared(smem_.tap_word(row_ + i * kRowsAtOnce, tap));
       const bool live = in_reduction && (taps >> (tap % kTapsPerWord) & 1);
-      values_[i] = live ? to_accumulator(ptx::load_global(source_ + base_[i] + delta)) : Acc{0};
+      const int64_t base = kKeepsBases ? base_[i % kBases] : row_base(i);
+      values_[i] = Value{};
+      if (live) values_[i] = Stage::value(ptx::load_global(source_ + base + delta));
     }
     const Element* weight = weight_ + tap * tap_stride_ + next_ * depth_stride_;
 #pragma unroll
     for (int32_t i = 0; i < kColumns; ++i) {
       const bool exists = in_reduction && row_ + i * kRowsAtOnce < columns_;
-      weights_[i] =
-          exists ? to_accumulator(ptx::load_global(weight + i * kRowsAtOnce * column_stride_)) : Acc{0};
+      weights_[i] = Value{};
+      if (exists) weights_[i] = Stage::value(ptx::load_global(weight + i * kRowsAtOnce * column_stride_));
     }
     next_ += kConfig.block_k;
     while (next_ >= depth_) {
@@ -88,6 +92,14 @@ class ScalarLoader {
   }
 
  private:
+  // Of few rows a thread keeps the bases in registers.
+  static constexpr bool kKeepsBases = kSourceRows <= 8;
+  static constexpr int32_t kBases = kKeepsBases ? kSourceRows : 1;
+
+  __device__ __forceinline__ int64_t row_base(int32_t i) const {
+    return ptx::load_shared(smem_.row_base + row_ + i * kRowsAtOnce);
+  }
+
   const GemmSmem<kConfig, Element>& smem_;
   const int32_t depth_;
   const int32_t live_taps_;
@@ -99,11 +111,11 @@ class ScalarLoader {
   const int64_t tap_stride_;
   const Element* source_;
   const Element* weight_;
-  int64_t base_[kSourceRows];
+  int64_t base_[kBases];
   int32_t live_;
   int32_t next_;
-  Acc values_[kSourceRows];
-  Acc weights_[kColumns];
+  Value values_[kSourceRows];
+  Value weights_[kColumns];
 };
 
 // A thread's part of the tile: kRows neighbouring rows x one 16-byte vector of columns.

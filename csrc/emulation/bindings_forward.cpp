@@ -1,7 +1,6 @@
 // The forward kernels over NumPy arrays, and their planner: what _emulation offers the tests.
 
-#include "device/element.cuh"
-#include "emulation/bindings.h"
+#include "emulation/arrays.h"
 #include "emulation/gemm_launch.h"
 #include "emulation/masks.h"
 #include "emulation/problem.h"
@@ -20,22 +19,7 @@ py::dict forward(ForwardArguments arguments, const py::dict& arrays, const std::
                  const LaunchOptions& options) {
   const ConvProblem& problem = arguments.problem;
   GlobalMemory memory;
-  arguments.input = readable<Element>(memory, arrays["input"], "input");
-  arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
-  arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
-  arguments.bias = readable<Element>(memory, arrays["bias"], "bias");
-  arguments.output = writable<Element>(memory, arrays["output"], "output");
-  if (arrays.contains("given")) {
-    arguments.given = to_windows<Accumulator<Element>>(memory, arrays["given"]);
-  } else if (problem.mask_update == MaskUpdate::kFraction) {
-    arguments.out_mask = writable<float>(memory, arrays["out_mask"], "out_mask");
-  } else {
-    arguments.out_mask = writable<uint8_t>(memory, arrays["out_mask"], "out_mask");
-  }
-  if (!arrays.contains("given"))
-    arguments.window_sum = writable<int32_t>(memory, arrays["window_sum"], "window_sum");
-  arguments.row_order = optional_readable<uint32_t>(memory, arrays, "row_order");
-
+  read_forward_arrays<Element>(arguments, arrays, memory);
   const GemmConfig config =
       config_for(config_name, problem, forward_shape(problem), arguments.dtype, operands_aligned(arguments));
   const ForwardParams params = make_forward_params(arguments, config);
@@ -51,17 +35,9 @@ py::dict forward_any(const py::dict& problem, const std::string& dtype, const py
   ForwardArguments arguments;
   arguments.problem = to_problem(problem);
   arguments.dtype = to_dtype(dtype);
-  const LaunchOptions options{seed, preempt};
-  switch (arguments.dtype) {
-    case DType::kFloat64:
-      return forward<double>(arguments, arrays, config, options);
-    case DType::kFloat32:
-      return forward<float>(arguments, arrays, config, options);
-    case DType::kBFloat16:
-      return forward<bf16>(arguments, arrays, config, options);
-    default:
-      return forward<f16>(arguments, arrays, config, options);
-  }
+  return with_element(arguments.dtype, [&]<class Element>(Element) {
+    return forward<Element>(arguments, arrays, config, {seed, preempt});
+  });
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // The grad_input kernels over NumPy arrays, and their planner: what _emulation offers the tests.
 
-#include "device/element.cuh"
-#include "emulation/bindings.h"
+#include "emulation/arrays.h"
 #include "emulation/gemm_launch.h"
 #include "emulation/problem.h"
 #include "kernels/grad_input.cuh"
@@ -19,13 +18,7 @@ py::dict grad_input(GradInputArguments arguments, const py::dict& arrays, const 
                     const LaunchOptions& options) {
   const ConvProblem& problem = arguments.problem;
   GlobalMemory memory;
-  arguments.grad = readable<Element>(memory, arrays["grad"], "grad");
-  arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
-  arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
-  arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
-  arguments.grad_input = writable<Element>(memory, arrays["grad_input"], "grad_input");
-  arguments.row_order = optional_readable<uint32_t>(memory, arrays, "row_order");
-
+  read_grad_input_arrays<Element>(arguments, arrays, memory);
   const GemmShape shape = grad_input_shape(problem, arguments.row_order != nullptr);
   const GemmConfig config =
       config_for(config_name, problem, shape, arguments.dtype, operands_aligned(arguments));
@@ -42,17 +35,9 @@ py::dict grad_input_any(const py::dict& problem, const std::string& dtype, const
   GradInputArguments arguments;
   arguments.problem = to_problem(problem);
   arguments.dtype = to_dtype(dtype);
-  const LaunchOptions options{seed, preempt};
-  switch (arguments.dtype) {
-    case DType::kFloat64:
-      return grad_input<double>(arguments, arrays, config, options);
-    case DType::kFloat32:
-      return grad_input<float>(arguments, arrays, config, options);
-    case DType::kBFloat16:
-      return grad_input<bf16>(arguments, arrays, config, options);
-    default:
-      return grad_input<f16>(arguments, arrays, config, options);
-  }
+  return with_element(arguments.dtype, [&]<class Element>(Element) {
+    return grad_input<Element>(arguments, arrays, config, {seed, preempt});
+  });
 }
 
 }  // namespace

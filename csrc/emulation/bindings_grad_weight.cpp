@@ -1,7 +1,6 @@
 // The grad_weight kernels over NumPy arrays, and their planner: what _emulation offers the tests.
 
-#include "device/element.cuh"
-#include "emulation/bindings.h"
+#include "emulation/arrays.h"
 #include "emulation/grad_weight_launch.h"
 #include "emulation/problem.h"
 
@@ -17,11 +16,7 @@ py::dict run(GradWeightArguments arguments, const py::dict& arrays, const std::s
              int32_t splits, const LaunchOptions& options) {
   const ConvProblem& problem = arguments.problem;
   const auto register_arrays = [&](GlobalMemory& memory) {
-    arguments.grad = readable<Element>(memory, arrays["grad"], "grad");
-    arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
-    arguments.input = readable<Element>(memory, arrays["input"], "input");
-    arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
-    arguments.result = writable<Element>(memory, arrays["grad_weight"], "grad_weight");
+    read_grad_weight_arrays<Element>(arguments, arrays, memory);
   };
   GlobalMemory checked;
   register_arrays(checked);
@@ -49,17 +44,9 @@ py::dict run_any(const py::dict& problem, const std::string& dtype, const py::di
   GradWeightArguments arguments;
   arguments.problem = to_problem(problem);
   arguments.dtype = to_dtype(dtype);
-  const LaunchOptions options{seed, preempt};
-  switch (arguments.dtype) {
-    case DType::kFloat64:
-      return run<double>(arguments, arrays, config, splits, options);
-    case DType::kFloat32:
-      return run<float>(arguments, arrays, config, splits, options);
-    case DType::kBFloat16:
-      return run<bf16>(arguments, arrays, config, splits, options);
-    default:
-      return run<f16>(arguments, arrays, config, splits, options);
-  }
+  return with_element(arguments.dtype, [&]<class Element>(Element) {
+    return run<Element>(arguments, arrays, config, splits, {seed, preempt});
+  });
 }
 
 }  // namespace

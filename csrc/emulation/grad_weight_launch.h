@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <vector>
 
+#include "emulation/grad_weight_reduce_launch.h"
 #include "emulation/launch.h"
 #include "kernels/grad_weight_mma.cuh"
-#include "kernels/grad_weight_reduce.cuh"
 #include "kernels/grad_weight_simt.cuh"
 #include "plan/grad_weight_planner.h"
 
@@ -33,12 +33,11 @@ Counters launch_grad_weight_sums(const GradWeightParams& params, const LaunchOpt
   }
 }
 
-// As launch_grad_weight, with a workspace of its own; the one of kIndices that has `plan.config`. `register_`
-// adds all arrays but the workspace to a GlobalMemory.
-template <class Element, int32_t... kIndices, class Register>
-GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, GradWeightArguments arguments,
-                                   const GradWeightPlan& plan, const LaunchOptions& options,
-                                   Register register_) {
+// Both steps of a grad_weight, with a workspace of its own. `launch_sums`, of (params, memory), launches the
+// first and returns its counters; `register_` adds all arrays but the workspace to a GlobalMemory.
+template <class Element, class LaunchSums, class Register>
+GradWeightCounters run_grad_weight(GradWeightArguments arguments, const GradWeightPlan& plan,
+                                   const LaunchOptions& options, LaunchSums launch_sums, Register register_) {
   using Acc = Accumulator<Element>;
   std::vector<Acc> workspace(plan.workspace_bytes / sizeof(Acc), std::numeric_limits<Acc>::quiet_NaN());
   if (!workspace.empty()) arguments.workspace = workspace.data();
@@ -48,22 +47,31 @@ GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, GradWeight
   GlobalMemory memory;
   register_(memory);
   if (!workspace.empty()) memory.add(workspace.data(), plan.workspace_bytes, true, "workspace");
-  const bool found =
-      ((plan.config == grad_weight::kConfigs[kIndices] &&
-        (counters.sums = launch_grad_weight_sums<kIndices, Element>(params, options, memory), true)) ||
-       ...);
-  if (!found) throw std::invalid_argument(name(plan.config) + " is not compiled for this element type");
+  counters.sums = launch_sums(params, memory);
   if (params.splits == 1) return counters;
 
   GlobalMemory reduced;
   register_(reduced);
   reduced.add(workspace.data(), plan.workspace_bytes, false, "workspace");
-  constexpr int64_t kElements = grad_weight::kReduceElements;
-  const Dim3 grid{static_cast<unsigned>((params.elements() + kElements - 1) / kElements), 1, 1};
-  const Dim3 block{static_cast<unsigned>(kElements * grad_weight::kReduceLanes), 1, 1};
-  counters.reduction = launch(grid, block, grad_weight::reduce_shared_bytes(arguments.dtype), options,
-                              reduced, &grad_weight_reduce<Element>, params);
+  counters.reduction = launch_grad_weight_reduce<Element>(params, options, reduced);
   return counters;
+}
+
+// As launch_grad_weight; the one of kIndices that has `plan.config`.
+template <class Element, int32_t... kIndices, class Register>
+GradWeightCounters run_grad_weight(grad_weight::Indices<kIndices...>, const GradWeightArguments& arguments,
+                                   const GradWeightPlan& plan, const LaunchOptions& options,
+                                   Register register_) {
+  const auto launch_sums = [&](const GradWeightParams& params, GlobalMemory& memory) {
+    Counters counters;
+    const bool found =
+        ((plan.config == grad_weight::kConfigs[kIndices] &&
+          (counters = launch_grad_weight_sums<kIndices, Element>(params, options, memory), true)) ||
+         ...);
+    if (!found) throw std::invalid_argument(name(plan.config) + " is not compiled for this element type");
+    return counters;
+  };
+  return run_grad_weight<Element>(arguments, plan, options, launch_sums, register_);
 }
 
 }  // namespace maskconv::emulation

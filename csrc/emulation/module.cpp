@@ -49,6 +49,8 @@ PYBIND11_MODULE(_emulation, module) {
   bind_faulty_kernels(module);
   bind_forward(module);
   bind_grad_input(module);
+  bind_depthwise(module);
+  bind_few_channels(module);
   bind_scale_grad(module);
   bind_grad_weight(module);
   bind_candidates(module);

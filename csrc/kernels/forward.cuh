@@ -28,12 +28,17 @@ struct Forward {
     bool gathers = false;
   };
 
-  static __device__ __forceinline__ Row row(const Params& params, int64_t q) {
+  // Of the output at `place`, whose number is `q`.
+  static __device__ __forceinline__ Row row_of(const Params& params, const RowIndex& place, int64_t q) {
     const ConvProblem& problem = params.problem;
-    Row row{RowIndex(problem.output, q), q, true};
+    Row row{place, q, true};
     for (int axis = 0; axis < kAxes; ++axis)
       row.at[axis] = row.at[axis] * problem.stride[axis] - problem.padding[axis];
     return row;
+  }
+
+  static __device__ __forceinline__ Row row(const Params& params, int64_t q) {
+    return row_of(params, RowIndex(params.problem.output, q), q);
   }
 
   static __device__ __forceinline__ uint32_t row_class(const ConvProblem&, const Row&) { return 0; }
@@ -134,24 +139,26 @@ struct Forward {
     }
   }
 
+  template <class Acc>
+  static __device__ __forceinline__ Acc finish(const Params& params, const RowResult<Acc>& row, Acc sum,
+                                               Acc bias) {
+    const Acc filled = params.problem.fill_with_bias ? bias : static_cast<Acc>(params.problem.fill);
+    return row.place.valid() ? row.scale * sum + bias : filled;
+  }
+
   // How the sums of one row become results.
   template <class Acc>
   struct Finish {
+    RowResult<Acc> row;
     int64_t position;  // in the output; < 0: there is no such row
-    bool valid;
-    Acc scale;
 
     template <class Smem>
-    __device__ __forceinline__ Finish(const Smem& smem, int32_t index) {
-      const auto row = ptx::load_shared(smem.template row_result<RowResult<Acc>>(index));
-      position = row.place.position();
-      valid = row.place.valid();
-      scale = row.scale;
-    }
+    __device__ __forceinline__ Finish(const Smem& smem, int32_t index)
+        : row(ptx::load_shared(smem.template row_result<RowResult<Acc>>(index))),
+          position(row.place.position()) {}
 
     __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
-      const Acc filled = params.problem.fill_with_bias ? bias : static_cast<Acc>(params.problem.fill);
-      return valid ? scale * sum + bias : filled;
+      return finish(params, row, sum, bias);
     }
   };
 };

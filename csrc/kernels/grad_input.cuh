@@ -31,20 +31,21 @@ struct GradInput {
     bool gathers = false;
   };
 
-  static __device__ __forceinline__ Row row(const Params& params, const RowIndex& p) {
+  // Of the input at `place`.
+  static __device__ __forceinline__ Row row_of(const Params& params, const RowIndex& place) {
     const ConvProblem& problem = params.problem;
-    Row row{p};
+    Row row{place};
     for (int axis = 0; axis < kAxes; ++axis) {
-      row.at[axis] = (p.at[axis] + problem.padding[axis]) / problem.stride[axis];
-      row.rest[axis] = (p.at[axis] + problem.padding[axis]) % problem.stride[axis];
+      row.at[axis] = (place.at[axis] + problem.padding[axis]) / problem.stride[axis];
+      row.rest[axis] = (place.at[axis] + problem.padding[axis]) % problem.stride[axis];
     }
-    row.position = position(problem.input, p.image, p.at);
-    const int64_t in_mask = position(problem.input, problem.mask_batch > 1 ? p.image : 0, p.at);
+    row.position = position(problem.input, place.image, place.at);
+    const int64_t in_mask = position(problem.input, problem.mask_batch > 1 ? place.image : 0, place.at);
     row.gathers = params.mask == nullptr || ptx::load_global(params.mask + in_mask) != 0;
     return row;
   }
   static __device__ __forceinline__ Row row(const Params& params, int64_t position) {
-    return row(params, RowIndex(params.problem.input, position));
+    return row_of(params, RowIndex(params.problem.input, position));
   }
 
   static __device__ __forceinline__ uint32_t row_class(const ConvProblem& problem, const Row& row) {
@@ -73,12 +74,11 @@ struct GradInput {
     }
 
     __device__ __forceinline__ Row at(int32_t index) const {
-      const int64_t place = first + index;
-      if (place >= rows) return {};
-      RowIndex p(extent, row_at(params, place));
+      if (first + index >= rows) return {};
+      RowIndex place(extent, row_at(params, first + index));
       for (int axis = 0; axis < kAxes; ++axis)
-        p.at[axis] = class_first[axis] + p.at[axis] * params.class_stride[axis];
-      return row(params, p);
+        place.at[axis] = class_first[axis] + place.at[axis] * params.class_stride[axis];
+      return row_of(params, place);
     }
   };
 
@@ -114,6 +114,9 @@ struct GradInput {
 
   static __device__ __forceinline__ bool is_valid(const Params&, const Window&) { return true; }
 
+  template <class Acc>
+  using RowResult = RowPlace;
+
   template <class Acc, class Smem>
   static __device__ __forceinline__ void finish_row(const Params&, const GemmTile&, const Row& row,
                                                     const Window&, bool valid, const Smem& smem,
@@ -121,22 +124,24 @@ struct GradInput {
     ptx::store_shared(smem.template row_result<RowPlace>(index), RowPlace(row.position, valid));
   }
 
+  // Chosen, not multiplied: an infinite weight times the zeros of a hole would be no number.
+  template <class Acc>
+  static __device__ __forceinline__ Acc finish(const Params&, const RowPlace& row, Acc sum, Acc) {
+    return row.valid() ? sum : Acc{0};
+  }
+
   // How the sums of one row become results.
   template <class Acc>
   struct Finish {
+    RowPlace row;
     int64_t position;  // in the input; < 0: there is no such row
-    bool valid;
 
     template <class Smem>
-    __device__ __forceinline__ Finish(const Smem& smem, int32_t index) {
-      const RowPlace place = ptx::load_shared(smem.template row_result<RowPlace>(index));
-      position = place.position();
-      valid = place.valid();
-    }
+    __device__ __forceinline__ Finish(const Smem& smem, int32_t index)
+        : row(ptx::load_shared(smem.template row_result<RowPlace>(index))), position(row.position()) {}
 
-    // Chosen, not multiplied: an infinite weight times the zeros of a hole would be no number.
-    __device__ __forceinline__ Acc operator()(const Params&, Acc sum, Acc) const {
-      return valid ? sum : Acc{0};
+    __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
+      return finish<Acc>(params, row, sum, bias);
     }
   };
 };

@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "launch/depthwise.h"
+#include "launch/few_channels.h"
 #include "launch/forward_instances.h"
 
 namespace maskconv {
@@ -14,8 +16,12 @@ void launch_forward(const ForwardArguments& arguments, void* cuda_stream) {
   const std::string why_not = why_not_forward(problem, arguments.dtype, device);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA forward cannot run: " + why_not);
 
-  const GemmConfig config =
-      choose_config(problem, forward_shape(problem), arguments.dtype, operands_aligned(arguments), device);
+  if (why_not_depthwise(problem).empty()) return launch_depthwise(arguments, cuda_stream);
+  const GemmShape shape = forward_shape(problem);
+  const bool aligned = operands_aligned(arguments);
+  if (why_not_few_channels(problem, shape, arguments.dtype, aligned, device).empty())
+    return launch_few_channels(arguments, cuda_stream);
+  const GemmConfig config = choose_config(problem, shape, arguments.dtype, aligned, device);
   const auto params = make_forward_params(arguments, config);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);
   const auto launch = [&] {

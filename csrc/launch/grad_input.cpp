@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "launch/depthwise.h"
+#include "launch/few_channels.h"
 #include "launch/grad_input_instances.h"
 
 namespace maskconv {
@@ -14,9 +16,12 @@ void launch_grad_input(const GradInputArguments& arguments, void* cuda_stream) {
   const std::string why_not = why_not_grad_input(problem, arguments.dtype, device);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA grad_input cannot run: " + why_not);
 
+  if (why_not_depthwise(problem).empty()) return launch_depthwise(arguments, cuda_stream);
   const GemmShape shape = grad_input_shape(problem, arguments.row_order != nullptr);
-  const GemmConfig config =
-      choose_config(problem, shape, arguments.dtype, operands_aligned(arguments), device);
+  const bool aligned = operands_aligned(arguments);
+  if (why_not_few_channels(problem, shape, arguments.dtype, aligned, device).empty())
+    return launch_few_channels(arguments, cuda_stream);
+  const GemmConfig config = choose_config(problem, shape, arguments.dtype, aligned, device);
   const auto params = make_grad_input_params(arguments, config);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);
   const auto launch = [&] {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "kernels/grad_weight_mma.cuh"
-#include "kernels/grad_weight_reduce.cuh"
 #include "kernels/grad_weight_simt.cuh"
 #include "launch/grad_weight_instances.h"
+#include "launch/grad_weight_reduce_launch.cuh"
 
 namespace maskconv {
 
@@ -46,10 +46,7 @@ cudaError_t launch_grad_weight_kernels(const GemmConfig& config, const GradWeigh
   const cudaError_t error =
       launch_grad_weight_among<Element>(grad_weight::ConfigsOf<kDType<Element>>(), config, params, stream);
   if (error != cudaSuccess || params.splits == 1) return error;
-  constexpr int64_t kElements = grad_weight::kReduceElements;
-  const int64_t blocks = (params.elements() + kElements - 1) / kElements;
-  grad_weight_reduce<Element><<<static_cast<unsigned>(blocks), kElements * grad_weight::kReduceLanes,
-                                grad_weight::reduce_shared_bytes(kDType<Element>), stream>>>(params);
+  launch_grad_weight_reduce<Element>(params, stream);
   return cudaGetLastError();
 }
 

@@ -27,7 +27,7 @@ void launch(const WindowParams& params, cudaStream_t stream) {
 }  // namespace
 
 void launch_window(const WindowArguments& arguments, void* cuda_stream) {
-  const std::string why_not = why_not_positions(arguments.problem);
+  const std::string why_not = why_not_reach(arguments.problem);
   if (!why_not.empty()) throw std::invalid_argument("the CUDA kernel cannot count the windows: " + why_not);
   const WindowParams params = make_window_params(arguments);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);

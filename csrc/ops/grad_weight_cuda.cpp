@@ -2,6 +2,8 @@
 // layouts than channels_last cost a copy.
 #ifdef MASKCONV_WITH_CUDA
 
+#include "launch/depthwise.h"
+#include "launch/few_channels.h"
 #include "launch/grad_weight.h"
 #include "ops/cuda_stream.h"
 #include "ops/gradient_call.h"
@@ -30,12 +32,25 @@ Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, 
     arguments.input = x.data_ptr();
     if (shared) arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
     arguments.result = call.grad_weight.data_ptr();
-    const GradWeightPlan plan = plan_grad_weight(call.problem, arguments.dtype, operands_aligned(arguments),
-                                                 current_device_properties());
-    // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
-    const Tensor workspace = torch::stable::new_empty(grad, {plan.workspace_bytes}, ScalarType::Byte);
-    arguments.workspace = workspace.data_ptr();
-    launch_grad_weight(arguments, plan, current_stream(grad));
+    const DeviceProperties device = current_device_properties();
+    const bool aligned = operands_aligned(arguments);
+    const auto run = [&](const auto& plan, auto launch) {
+      // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
+      const Tensor workspace = torch::stable::new_empty(grad, {plan.workspace_bytes}, ScalarType::Byte);
+      arguments.workspace = workspace.data_ptr();
+      launch(plan);
+    };
+    if (why_not_depthwise(call.problem).empty()) {
+      run(plan_depthwise_grad_weight(arguments, 0, device),
+          [&](const DepthwiseWeightPlan& plan) { launch_depthwise(arguments, plan, current_stream(grad)); });
+    } else if (why_not_few_channels_grad_weight(call.problem, arguments.dtype, aligned, device).empty()) {
+      const GemmConfig& config = few_channels::weight_config_for(call.problem);
+      run(plan_grad_weight(config, 0, call.problem, arguments.dtype, device),
+          [&](const GradWeightPlan& plan) { launch_few_channels(arguments, plan, current_stream(grad)); });
+    } else {
+      run(plan_grad_weight(call.problem, arguments.dtype, aligned, device),
+          [&](const GradWeightPlan& plan) { launch_grad_weight(arguments, plan, current_stream(grad)); });
+    }
   }
   return call.result();
 }

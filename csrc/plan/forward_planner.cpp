@@ -34,20 +34,25 @@ bool operands_aligned(const ForwardArguments& arguments) {
   return is_aligned(arguments.input) && is_aligned(arguments.weight);
 }
 
-ForwardParams make_forward_params(const ForwardArguments& arguments, const GemmConfig& config) {
+ForwardParams forward_params(const ForwardArguments& arguments) {
   ForwardParams params;
   params.problem = arguments.problem;
   params.source = arguments.input;
   params.source_valid = arguments.mask;
   params.weight = arguments.weight;
   params.result = arguments.output;
-  set_shape(params, forward_shape(arguments.problem), config, arguments.dtype);
   params.row_order = arguments.row_order;
   params.bias = arguments.bias;
   params.out_mask = arguments.out_mask;
   params.window_sum = arguments.window_sum;
   params.minimum_sum = minimum_sum(arguments.problem);
   params.given = arguments.given;
+  return params;
+}
+
+ForwardParams make_forward_params(const ForwardArguments& arguments, const GemmConfig& config) {
+  ForwardParams params = forward_params(arguments);
+  set_shape(params, forward_shape(arguments.problem), config, arguments.dtype);
   return params;
 }
 

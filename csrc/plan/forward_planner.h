@@ -19,6 +19,8 @@ inline bool can_run_forward(const ConvProblem& problem, DType dtype, const Devic
 // True if both operands may be loaded 16 bytes at a time.
 bool operands_aligned(const ForwardArguments& arguments);
 
+// All that does not depend on how the product is tiled.
+ForwardParams forward_params(const ForwardArguments& arguments);
 ForwardParams make_forward_params(const ForwardArguments& arguments, const GemmConfig& config);
 
 }  // namespace maskconv

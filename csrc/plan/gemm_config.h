@@ -9,6 +9,7 @@ namespace maskconv {
 enum class GemmKernel : int32_t {
   kMma /* fp16, bf16 on tensor cores */,
   kTf32 /* fp32 on tensor cores, which round its factors to TF32 */,
+  kPacked /* likewise, operands loaded an element at a time: any channel count */,
   kSimt /* any type, any channel count */
 };
 

@@ -45,9 +45,10 @@ int64_t row_tiles(const GemmShape& shape, const GemmConfig& config) {
 }
 
 std::string name(const GemmConfig& config) {
-  const std::string kernel = config.kernel == GemmKernel::kMma    ? "mma"
-                             : config.kernel == GemmKernel::kTf32 ? "tf32"
-                                                                  : "simt";
+  const std::string kernel = config.kernel == GemmKernel::kMma      ? "mma"
+                             : config.kernel == GemmKernel::kTf32   ? "tf32"
+                             : config.kernel == GemmKernel::kPacked ? "packed"
+                                                                    : "simt";
   return kernel + "_" + std::to_string(config.block_m) + "x" + std::to_string(config.block_n) + "x" +
          std::to_string(config.block_k) + "_s" + std::to_string(config.stages);
 }
@@ -77,7 +78,7 @@ std::string why_not_tensor_cores(const GemmConfig& config, const ConvProblem& pr
   return {};
 }
 
-std::string why_not_positions(const ConvProblem& problem) {
+std::string why_not_reach(const ConvProblem& problem) {
   for (int axis = 0; axis < kAxes; ++axis) {
     const int64_t windows = int64_t{problem.output[axis] - 1} * problem.stride[axis] +
                             int64_t{problem.kernel[axis] - 1} * problem.dilation[axis];
@@ -96,8 +97,8 @@ std::string why_not_config(const GemmConfig& config, const ConvProblem& problem,
   if (taps > kMaxTaps)
     return "the kernel has " + std::to_string(taps) + " taps; the CUDA kernel takes at most " +
            std::to_string(kMaxTaps);
-  const std::string why_not_reach = why_not_positions(problem);
-  if (!why_not_reach.empty()) return why_not_reach;
+  const std::string too_far = why_not_reach(problem);
+  if (!too_far.empty()) return too_far;
   if (config.on_tensor_cores()) {
     const std::string why_not = why_not_mma(config, problem, shape, dtype, aligned, device);
     if (!why_not.empty()) return why_not;

@@ -28,15 +28,15 @@ std::string name(const GemmConfig& config);
 // Throws std::invalid_argument, listing the names there are.
 GemmConfig gemm_config_named(const std::string& name);
 
-// Empty if 32 bits can count the positions that windows reach, else why not, as the end of a sentence.
-std::string why_not_positions(const ConvProblem& problem);
-
 // Empty if tensor cores take the type as the tile's kernel does, else why not. For grad_weight's tiles too.
 std::string why_not_tensor_cores(const GemmConfig& config, const ConvProblem& problem, DType dtype,
                                  const DeviceProperties& device);
 
 // Channels that tensor cores load at once: counts of them in a group have to be multiples.
 constexpr int32_t tensor_core_channels(DType dtype) { return kVectorBytes / element_bytes(dtype); }
+
+// Empty if the positions that windows reach can be counted in 32 bits, else why not.
+std::string why_not_reach(const ConvProblem& problem);
 
 // Empty if `config` can run the product, else why not. `aligned`: operands start on 16-byte boundaries.
 std::string why_not_config(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape,

@@ -31,23 +31,28 @@ bool operands_aligned(const GradInputArguments& arguments) {
   return is_aligned(arguments.grad) && is_aligned(arguments.weight);
 }
 
-GradInputParams make_grad_input_params(const GradInputArguments& arguments, const GemmConfig& config) {
+GradInputParams grad_input_params(const GradInputArguments& arguments) {
   const bool has_row_order = arguments.row_order != nullptr;
-  const GemmShape shape = grad_input_shape(arguments.problem, has_row_order);
   GradInputParams params;
   params.problem = arguments.problem;
   params.source = arguments.grad;
   params.source_valid = arguments.valid;
   params.weight = arguments.weight;
   params.result = arguments.grad_input;
-  set_shape(params, shape, config, arguments.dtype);
   params.mask = arguments.mask;
   params.row_order = arguments.row_order;
   for (int axis = 0; axis < kAxes; ++axis) {
     params.class_stride[axis] = class_stride(params.problem, axis, has_row_order);
     params.class_count[axis] = class_count(params.problem.input[axis], params.class_stride[axis]);
   }
-  params.classes = static_cast<uint32_t>(shape.row_classes);
+  params.classes = static_cast<uint32_t>(grad_input_shape(arguments.problem, has_row_order).row_classes);
+  return params;
+}
+
+GradInputParams make_grad_input_params(const GradInputArguments& arguments, const GemmConfig& config) {
+  GradInputParams params = grad_input_params(arguments);
+  const GemmShape shape = grad_input_shape(arguments.problem, arguments.row_order != nullptr);
+  set_shape(params, shape, config, arguments.dtype);
   return params;
 }
 

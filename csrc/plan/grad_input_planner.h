@@ -16,6 +16,8 @@ std::string why_not_grad_input(const ConvProblem& problem, DType dtype, const De
 // True if both operands may be loaded 16 bytes at a time.
 bool operands_aligned(const GradInputArguments& arguments);
 
+// All that does not depend on how the product is tiled.
+GradInputParams grad_input_params(const GradInputArguments& arguments);
 GradInputParams make_grad_input_params(const GradInputArguments& arguments, const GemmConfig& config);
 
 }  // namespace maskconv

@@ -53,7 +53,7 @@ constexpr int32_t list_capacity(const GemmConfig& config) {
 
 // At most so many taps share a tile: one each 16 bytes of columns, or one each column.
 constexpr int32_t taps_per_tile(const GemmConfig& config) {
-  if (!config.on_tensor_cores()) return config.block_n;
+  if (config.kernel == GemmKernel::kSimt || config.kernel == GemmKernel::kPacked) return config.block_n;
   const int32_t element_bytes = config.kernel == GemmKernel::kTf32 ? 4 : 2;
   return config.block_n / (kVectorBytes / element_bytes);
 }

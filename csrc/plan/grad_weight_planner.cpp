@@ -44,11 +44,8 @@ int64_t workspace_bytes(const ConvProblem& problem, DType dtype, int64_t splits)
   return splits > 1 ? splits * problem.filters * columns(problem) * accumulator_bytes(dtype) : 0;
 }
 
-// As many as the workspace has room for: beside the weight, nothing as large as input or grad is allocated.
 int64_t max_splits(const GemmConfig& config, const ConvProblem& problem, DType dtype) {
-  const int64_t input = problem.batch * problem.input_positions() * problem.channels;
-  const int64_t grad = problem.rows() * problem.filters;
-  const int64_t room = std::min((input + grad) / 2 * element_bytes(dtype), kMaxGradWeightWorkspace);
+  const int64_t room = grad_weight_workspace_room(problem, dtype);
   const int64_t one_part = std::max<int64_t>(workspace_bytes(problem, dtype, 2) / 2, 1);
   const int64_t blocks_of_split = std::max<int64_t>(tiles(config, problem), 1);
   return std::min(
@@ -138,6 +135,12 @@ GemmConfig choose_config(const ConvProblem& problem, DType dtype, bool aligned,
 
 }  // namespace
 }  // namespace grad_weight
+
+int64_t grad_weight_workspace_room(const ConvProblem& problem, DType dtype) {
+  const int64_t input = problem.batch * problem.input_positions() * problem.channels;
+  const int64_t grad = problem.rows() * problem.filters;
+  return std::min((input + grad) / 2 * element_bytes(dtype), kMaxGradWeightWorkspace);
+}
 
 GemmConfig grad_weight_config_named(const std::string& wanted) {
   std::string known;

@@ -13,6 +13,9 @@ namespace maskconv {
 // than half of that in accumulators the rows are not split.
 constexpr int64_t kMaxGradWeightWorkspace = int64_t{64} << 20;
 
+// Bytes partial sums may take: beside the weight, nothing as large as input or grad is allocated.
+int64_t grad_weight_workspace_room(const ConvProblem& problem, DType dtype);
+
 struct GradWeightPlan {
   GemmConfig config;
   int32_t splits = 1;

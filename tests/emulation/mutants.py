@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutants_depthwise import DEPTHWISE
+from mutants_few_channels import FEW_CHANNELS
 from mutants_grad_weight import GRAD_WEIGHT
 from mutants_masks import MASKS
 from mutants_row_order import ROW_ORDER
@@ -37,7 +39,7 @@ class Mutant:
 
 
 MMA = "kernels/gemm_mma.cuh"
-SIMT = "kernels/gemm_simt.cuh"
+SIMT = "device/packed_product.cuh"
 PROLOGUE = "device/prologue.cuh"
 GATHER = "device/gather.cuh"
 WEIGHTS = "device/weights.cuh"
@@ -52,7 +54,7 @@ ROW_BLOCKS = "device/row_blocks.cuh"
 BARRIER = "__syncthreads();"
 PASSES = (
     "forward", "forward_tf32", "grad_input", "grad_input_tf32", "grad_weight", "grad_weight_tf32", "scale_grad",
-    "masks",
+    "masks", "depthwise", "few_channels",
 )  # fmt: skip
 
 FORWARD_MUTANTS = (
@@ -185,7 +187,7 @@ FORWARD_MUTANTS = (
     ),
     Mutant("first group's channels for all", PROLOGUE, "int64_t{tile.group} * params.depth", "0", ("wrong",)),
     Mutant("bias scaled", FORWARD, "scale * sum + bias", "scale * (sum + bias)", ("wrong",)),
-    Mutant("fill not written", FORWARD, "return valid ?", "return true ?", ("wrong",)),
+    Mutant("fill not written", FORWARD, "return row.place.valid() ?", "return true ?", ("wrong",)),
 )
 # What forward and grad_input share is broken above. Here: what only grad_input has, and the barriers again, for its
 # accesses between them are others.
@@ -203,16 +205,16 @@ GRAD_INPUT_MUTANTS = tuple(
         ("invalid outputs read", PROLOGUE, "params.source_valid == nullptr ||", "true ||", ("wrong",)),
         ("valid of the first image for all", PROLOGUE, "problem.mask_batch > 1 ? row.image : 0", "0", ("wrong",)),
         ("holes gather", GRAD_INPUT, "params.mask == nullptr ||", "true ||", ("wrong",)),
-        ("holes multiplied by zero", GRAD_INPUT, "valid ? sum : Acc{0}", "valid * sum", ("wrong",)),
-        ("mask of the first image for all", GRAD_INPUT, "problem.mask_batch > 1 ? p.image : 0", "0", ("wrong",)),
-        ("rows of a class scanned to the tile's end", GRAD_INPUT, "if (place >= rows) return {};", "",
+        ("holes multiplied by zero", GRAD_INPUT, "row.valid() ? sum : Acc{0}", "row.valid() * sum", ("wrong",)),
+        ("mask of the first image for all", GRAD_INPUT, "problem.mask_batch > 1 ? place.image : 0", "0", ("wrong",)),
+        ("rows of a class scanned to the tile's end", GRAD_INPUT, "if (first + index >= rows) return {};", "",
          ("out_of_bounds",)),
         ("rows of no position stored", EPILOGUE, "if (finish.position < 0) return;", "", ("out_of_bounds",)),
         ("every class as large as the first", GRAD_INPUT, "params.class_stride[axis], class_first[axis])",
          "params.class_stride[axis], 0)",
          ("out_of_bounds", "race", "wrong")),
-        ("every class begins at the first position", GRAD_INPUT, "class_first[axis] + p.at", "p.at", ("race",)),
-        ("classes without padding", GRAD_INPUT, "(p.at[axis] + problem.padding[axis]) %", "p.at[axis] %",
+        ("every class begins at the first position", GRAD_INPUT, "class_first[axis] + place.at", "place.at", ("race",)),
+        ("classes without padding", GRAD_INPUT, "(place.at[axis] + problem.padding[axis]) %", "place.at[axis] %",
          ("wrong", "out_of_bounds")),
         ("outputs between strides", GRAD_INPUT, "return rest == 0;", "return true;", ("wrong",)),
         ("no borrow between strides", GRAD_INPUT, "--at;", "", ("wrong", "out_of_bounds")),
@@ -273,9 +275,11 @@ GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WE
 ROW_ORDER_MUTANTS = tuple(Mutant(*fields) for fields in ROW_ORDER)
 MASKS_MUTANTS = tuple(Mutant(*fields, "masks") for fields in MASKS)
 TF32_MUTANTS = tuple(Mutant(*fields) for fields in TF32)
+DEPTHWISE_MUTANTS = tuple(Mutant(*fields, "depthwise") for fields in DEPTHWISE)
+FEW_CHANNELS_MUTANTS = tuple(Mutant(*fields, "few_channels") for fields in FEW_CHANNELS)
 MUTANTS = (
     *FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS,
-    *MASKS_MUTANTS, *TF32_MUTANTS,
+    *MASKS_MUTANTS, *TF32_MUTANTS, *DEPTHWISE_MUTANTS, *FEW_CHANNELS_MUTANTS,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MMA = "kernels/grad_weight_mma.cuh"
-SIMT = "kernels/grad_weight_simt.cuh"
+SIMT = "device/grad_weight_packed.cuh"
 REDUCE = "kernels/grad_weight_reduce.cuh"
 ROWS = "device/grad_weight_rows.cuh"
 LOADS = "device/grad_weight_mma.cuh"
