@@ -28,10 +28,10 @@ py::list to_list(const Candidates& candidates) {
 
 Candidates candidates_of(const std::string& pass, const py::dict& problem, const std::string& dtype,
                          bool aligned, const DeviceProperties& device) {
-  const auto of_pass = pass == "forward"      ? &forward_candidates
-                       : pass == "grad_input" ? &grad_input_candidates
-                                              : &grad_weight_candidates;
-  return of_pass(to_problem(problem), to_dtype(dtype), aligned, device);
+  const ConvProblem p = to_problem(problem);
+  if (pass == "forward") return forward_candidates(p, to_dtype(dtype), aligned, device);
+  if (pass == "grad_input") return grad_input_candidates(p, to_dtype(dtype), aligned, device);
+  return grad_weight_candidates(p, to_dtype(dtype), aligned, device);
 }
 
 }  // namespace

@@ -9,19 +9,15 @@
 
 namespace maskconv {
 
-void launch_forward(const ForwardArguments& arguments, void* cuda_stream) {
+void launch_forward(const ForwardArguments& arguments, const Candidate& chosen, void* cuda_stream) {
   const ConvProblem& problem = arguments.problem;
   if (problem.rows() == 0 || problem.filters == 0) return;
-  const DeviceProperties device = current_device_properties();
-  const std::string why_not = why_not_forward(problem, arguments.dtype, device);
+  if (chosen.route == Route::kDepthwise) return launch_depthwise(arguments, cuda_stream);
+  if (chosen.route == Route::kFewChannels) return launch_few_channels(arguments, cuda_stream);
+  const GemmConfig& config = chosen.config;
+  const std::string why_not = why_not_config(config, problem, forward_shape(problem), arguments.dtype,
+                                             operands_aligned(arguments), current_device_properties());
   if (!why_not.empty()) throw std::invalid_argument("the CUDA forward cannot run: " + why_not);
-
-  if (why_not_depthwise(problem).empty()) return launch_depthwise(arguments, cuda_stream);
-  const GemmShape shape = forward_shape(problem);
-  const bool aligned = operands_aligned(arguments);
-  if (why_not_few_channels(problem, shape, arguments.dtype, aligned, device).empty())
-    return launch_few_channels(arguments, cuda_stream);
-  const GemmConfig config = choose_config(problem, shape, arguments.dtype, aligned, device);
   const auto params = make_forward_params(arguments, config);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);
   const auto launch = [&] {

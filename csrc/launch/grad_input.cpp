@@ -6,22 +6,19 @@
 #include "launch/depthwise.h"
 #include "launch/few_channels.h"
 #include "launch/grad_input_instances.h"
+#include "plan/candidates.h"
 
 namespace maskconv {
 
 void launch_grad_input(const GradInputArguments& arguments, void* cuda_stream) {
   const ConvProblem& problem = arguments.problem;
   if (problem.batch * problem.input_positions() == 0 || problem.channels == 0) return;
-  const DeviceProperties device = current_device_properties();
-  const std::string why_not = why_not_grad_input(problem, arguments.dtype, device);
-  if (!why_not.empty()) throw std::invalid_argument("the CUDA grad_input cannot run: " + why_not);
-
-  if (why_not_depthwise(problem).empty()) return launch_depthwise(arguments, cuda_stream);
-  const GemmShape shape = grad_input_shape(problem, arguments.row_order != nullptr);
-  const bool aligned = operands_aligned(arguments);
-  if (why_not_few_channels(problem, shape, arguments.dtype, aligned, device).empty())
-    return launch_few_channels(arguments, cuda_stream);
-  const GemmConfig config = choose_config(problem, shape, arguments.dtype, aligned, device);
+  const Candidates candidates = grad_input_candidates(problem, arguments.dtype, operands_aligned(arguments),
+                                                      current_device_properties());
+  const Candidate& chosen = choose(candidates, "");
+  if (chosen.route == Route::kDepthwise) return launch_depthwise(arguments, cuda_stream);
+  if (chosen.route == Route::kFewChannels) return launch_few_channels(arguments, cuda_stream);
+  const GemmConfig& config = chosen.config;
   const auto params = make_grad_input_params(arguments, config);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);
   const auto launch = [&] {

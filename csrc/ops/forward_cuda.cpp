@@ -14,9 +14,9 @@ namespace maskconv::ops {
 
 namespace {
 
-// The implicit GEMM. Returns (N, K, *O), stored (N, *O, K).
-Tensor forward_gemm_cuda(const ForwardCall& call, const Tensor& input, const Tensor& weight,
-                         const std::optional<Tensor>& row_order) {
+// One of our own kernels. Returns (N, K, *O), stored (N, *O, K).
+Tensor forward_kernel_cuda(const ForwardCall& call, const Tensor& input, const Tensor& weight,
+                           const Candidate& chosen, const std::optional<Tensor>& row_order) {
   const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), true);
   const Tensor w = to_engine_layout(weight);
   ForwardArguments arguments;
@@ -47,7 +47,7 @@ Tensor forward_gemm_cuda(const ForwardCall& call, const Tensor& input, const Ten
   arguments.input = x.data_ptr();
   const std::optional<Tensor> order = choose_row_order(arguments, row_order, input);
   arguments.row_order = row_order_data(order);
-  launch_forward(arguments, current_stream(input));
+  launch_forward(arguments, chosen, current_stream(input));
   return output;
 }
 
@@ -59,15 +59,19 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                                                 bool pad_is_valid, bool channels_last, bool allow_tf32,
                                                 std::optional<Tensor> row_order, std::optional<Tensor>,
                                                 std::string candidate) {
-  check_candidate(candidate, {"composite"});
   const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
   const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride,    padding,
                                 dilation,        groups,           allow_tf32};
   const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
                          threshold, fill, pad_is_valid);
   STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");
-  const Tensor output = candidate == "composite" ? forward_composite_cuda(call, arguments, input, weight)
-                                                 : forward_gemm_cuda(call, input, weight, row_order);
+  const bool aligned = is_aligned(input.data_ptr()) && is_aligned(weight.data_ptr());
+  const Candidates candidates = forward_candidates(
+      call.problem, dtype_of(input), aligned, current_device_properties(), call.mask.view.window_channels);
+  const Candidate& chosen = choose(candidates, candidate);
+  const Tensor output = chosen.route == Route::kComposite
+                            ? forward_composite_cuda(call, arguments, input, weight)
+                            : forward_kernel_cuda(call, input, weight, chosen, row_order);
   return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
           call.public_window(call.window_sum)};
 }

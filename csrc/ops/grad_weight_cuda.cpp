@@ -8,6 +8,7 @@
 #include "ops/cuda_stream.h"
 #include "ops/gradient_call.h"
 #include "ops/masks_cuda.h"
+#include "plan/candidates.h"
 
 namespace maskconv::ops {
 
@@ -33,23 +34,27 @@ Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, 
     if (shared) arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
     arguments.result = call.grad_weight.data_ptr();
     const DeviceProperties device = current_device_properties();
-    const bool aligned = operands_aligned(arguments);
+    const Candidates candidates =
+        grad_weight_candidates(call.problem, arguments.dtype, operands_aligned(arguments), device);
+    const Candidate& chosen = choose(candidates, "");
     const auto run = [&](const auto& plan, auto launch) {
       // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
       const Tensor workspace = torch::stable::new_empty(grad, {plan.workspace_bytes}, ScalarType::Byte);
       arguments.workspace = workspace.data_ptr();
       launch(plan);
     };
-    if (why_not_depthwise(call.problem).empty()) {
+    if (chosen.route == Route::kDepthwise) {
       run(plan_depthwise_grad_weight(arguments, 0, device),
           [&](const DepthwiseWeightPlan& plan) { launch_depthwise(arguments, plan, current_stream(grad)); });
-    } else if (why_not_few_channels_grad_weight(call.problem, arguments.dtype, aligned, device).empty()) {
-      const GemmConfig& config = few_channels::weight_config_for(call.problem);
-      run(plan_grad_weight(config, 0, call.problem, arguments.dtype, device),
-          [&](const GradWeightPlan& plan) { launch_few_channels(arguments, plan, current_stream(grad)); });
     } else {
-      run(plan_grad_weight(call.problem, arguments.dtype, aligned, device),
-          [&](const GradWeightPlan& plan) { launch_grad_weight(arguments, plan, current_stream(grad)); });
+      run(plan_grad_weight(chosen.config, 0, call.problem, arguments.dtype, device),
+          [&](const GradWeightPlan& plan) {
+            if (chosen.route == Route::kFewChannels) {
+              launch_few_channels(arguments, plan, current_stream(grad));
+            } else {
+              launch_grad_weight(arguments, plan, current_stream(grad));
+            }
+          });
     }
   }
   return call.result();

@@ -4,6 +4,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "plan/depthwise.h"
+#include "plan/few_channels.h"
 #include "plan/forward_planner.h"
 #include "plan/grad_input_planner.h"
 #include "plan/grad_weight_planner.h"
@@ -26,6 +28,37 @@ Candidates gemm_candidates(const ConvProblem& problem, const GemmShape& shape, D
   return candidates;
 }
 
+bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
+
+Arithmetic fma(DType dtype) { return dtype == DType::kFloat64 ? Arithmetic::kFma64 : Arithmetic::kFma32; }
+
+Candidate depthwise_candidate(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
+  Candidate candidate{"depthwise", Route::kDepthwise, {}, why_not_depthwise(problem), {}};
+  if (candidate.runs()) candidate.cost = work_cost(depthwise_work(problem, dtype), fma(dtype), device);
+  return candidate;
+}
+
+Candidate few_channels_candidate(const ConvProblem& problem, const GemmShape& shape, DType dtype,
+                                 bool aligned, const DeviceProperties& device) {
+  Candidate candidate{"few_channels",
+                      Route::kFewChannels,
+                      {},
+                      why_not_few_channels(problem, shape, dtype, aligned, device),
+                      {}};
+  const Arithmetic arithmetic = is_half(dtype) ? Arithmetic::kGathered : fma(dtype);
+  if (candidate.runs())
+    candidate.cost = work_cost(few_channels_work(problem, shape, dtype), arithmetic, device);
+  return candidate;
+}
+
+Candidates product_candidates(const ConvProblem& problem, const GemmShape& shape, DType dtype, bool aligned,
+                              const DeviceProperties& device) {
+  Candidates candidates = gemm_candidates(problem, shape, dtype, aligned, device);
+  candidates.push_back(depthwise_candidate(problem, dtype, device));
+  candidates.push_back(few_channels_candidate(problem, shape, dtype, aligned, device));
+  return candidates;
+}
+
 // Smaller estimates first, then those that cannot run, otherwise as the table of tiles has them.
 bool is_better(const Candidate& one, const Candidate& other) {
   if (one.runs() != other.runs()) return one.runs();
@@ -35,15 +68,19 @@ bool is_better(const Candidate& one, const Candidate& other) {
 }  // namespace
 
 Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                              const DeviceProperties& device) {
-  Candidates candidates = gemm_candidates(problem, forward_shape(problem), dtype, aligned, device);
+                              const DeviceProperties& device, int32_t window_channels) {
+  Candidates candidates = product_candidates(problem, forward_shape(problem), dtype, aligned, device);
+  for (Candidate& candidate : candidates)
+    if (candidate.route == Route::kDepthwise && candidate.runs() && window_channels > 1)
+      candidate.why_not = "the depthwise kernel needs windows that all groups share, got " +
+                          std::to_string(window_channels) + " a position";
   candidates.push_back({kCompositeName, Route::kComposite, {}, {}, composite_cost(problem, dtype, device)});
   return candidates;
 }
 
 Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool aligned,
                                  const DeviceProperties& device) {
-  return gemm_candidates(problem, grad_input_shape(problem), dtype, aligned, device);
+  return product_candidates(problem, grad_input_shape(problem), dtype, aligned, device);
 }
 
 Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,
@@ -55,6 +92,17 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
     if (candidate.runs()) candidate.cost = plan_grad_weight(config, 0, problem, dtype, device).cost;
     candidates.push_back(std::move(candidate));
   }
+  candidates.push_back(depthwise_candidate(problem, dtype, device));
+  Candidate few{"few_channels",
+                Route::kFewChannels,
+                few_channels::weight_config_for(problem),
+                why_not_few_channels_grad_weight(problem, dtype, aligned, device),
+                {}};
+  if (few.runs()) {
+    const GemmShape shape = forward_shape(problem);
+    few.cost = work_cost(few_channels_work(problem, shape, dtype), Arithmetic::kGathered, device);
+  }
+  candidates.push_back(std::move(few));
   return candidates;
 }
 

@@ -9,7 +9,7 @@
 
 namespace maskconv {
 
-enum class Route : int32_t { kGemm, kComposite };
+enum class Route : int32_t { kGemm, kDepthwise, kFewChannels, kComposite };
 
 struct Candidate {
   std::string name;
@@ -25,9 +25,10 @@ using Candidates = std::vector<Candidate>;
 
 inline constexpr const char* kCompositeName = "composite";
 
-// `aligned`: the tensors a pass loads 16 bytes at a time start on such boundaries.
+// `aligned`: the tensors a pass loads 16 bytes at a time start on such boundaries. `window_channels`: Gw, of
+// windows that are counted before.
 Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                              const DeviceProperties& device);
+                              const DeviceProperties& device, int32_t window_channels = 1);
 Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool aligned,
                                  const DeviceProperties& device);
 Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,

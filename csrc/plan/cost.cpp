@@ -12,6 +12,7 @@ constexpr double kNanosecondsAMicrosecond = 1e3;
 // Shares of a peak.
 constexpr double kMemoryShare = 0.88;    // of what the memory's clock and width come to
 constexpr double kMmaShare = 0.75;       // a cp.async pipeline of mma.sync
+constexpr double kGatheredShare = 0.3;   // loads an element at a time are in the way
 constexpr double kFmaShare = 0.6;        // operands come through shared memory
 constexpr double kFrameworkShare = 0.4;  // others report 290 to 460 of 989 TFLOP/s for dense convolutions
 
@@ -91,6 +92,8 @@ double attained_rate(Arithmetic arithmetic, const DeviceProperties& device) {
       return kMmaShare * tensor_rate(device).mma_sync;
     case Arithmetic::kTensorTf32:
       return kMmaShare * tensor_rate(device).mma_sync / 2;
+    case Arithmetic::kGathered:
+      return kGatheredShare * tensor_rate(device).mma_sync;
     case Arithmetic::kFma32:
       return kFmaShare * fma_rate(false, device);
     default:
@@ -137,6 +140,12 @@ Cost gemm_cost(const GemmConfig& config, const ConvProblem& problem, const GemmS
   Cost cost = memory_cost(pass_bytes(problem, dtype), device);
   cost.arithmetic = macs_to_microseconds(blocks_of_one * macs, arithmetic_of(config, dtype), device);
   cost.l2 = cycles_to_microseconds(blocks_of_one * loads / kL2BytesPerCycle, device);
+  return cost;
+}
+
+Cost work_cost(const Work& work, Arithmetic arithmetic, const DeviceProperties& device) {
+  Cost cost = memory_cost(work.bytes, device);
+  cost.arithmetic = macs_to_microseconds(work.multiply_adds / device.multiprocessors, arithmetic, device);
   return cost;
 }
 

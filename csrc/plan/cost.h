@@ -4,6 +4,7 @@
 
 #include "plan/device_properties.h"
 #include "plan/gemm_planner.h"
+#include "plan/work.h"
 
 namespace maskconv {
 
@@ -18,7 +19,8 @@ struct Cost {
   const char* bound() const;  // "arithmetic", "L2", "memory" or "overhead": the largest
 };
 
-enum class Arithmetic { kTensorHalf, kTensorTf32, kFma32, kFma64 };
+// kGathered: tensor cores, for half types, whose operands are loaded an element at a time.
+enum class Arithmetic { kTensorHalf, kTensorTf32, kGathered, kFma32, kFma64 };
 
 // What one multiprocessor takes for so many multiply-adds, at the share of its peak that these kernels can
 // hope for.
@@ -33,6 +35,9 @@ Cost memory_cost(double bytes, const DeviceProperties& device);
 // Of forward or grad_input as an implicit GEMM.
 Cost gemm_cost(const GemmConfig& config, const ConvProblem& problem, const GemmShape& shape, DType dtype,
                const DeviceProperties& device);
+
+// Of a kernel that counts its own work.
+Cost work_cost(const Work& work, Arithmetic arithmetic, const DeviceProperties& device);
 
 // Selecting the input, the framework's convolution, and finishing its output in place.
 Cost composite_cost(const ConvProblem& problem, DType dtype, const DeviceProperties& device);

@@ -21,6 +21,8 @@ namespace maskconv {
 constexpr int64_t kMaxOrderedRows = std::numeric_limits<uint32_t>::max();
 
 RowKeyFormat row_key_format(int32_t taps, int64_t classes);
+RowKeyFormat row_key_format(const ForwardArguments& arguments);
+RowKeyFormat row_key_format(const GradInputArguments& arguments);
 
 int64_t row_count(const ForwardArguments& arguments);
 int64_t row_count(const GradInputArguments& arguments);

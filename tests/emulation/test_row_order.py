@@ -11,7 +11,7 @@ import pytest
 from forward_case import Case, line
 from grad_input_case import GEOMETRIES
 from row_order_case import expected_keys, forward_live, forward_order, grad_input_order
-from test_forward import ALL_KERNELS, BLOCKS, MMA, blocks_of
+from test_forward import ALL_KERNELS, MMA
 from test_forward import random_case as random_forward
 from test_grad_input import random_case as random_grad_input
 
@@ -47,7 +47,7 @@ def check_grad_input(case: Case, has_valid: bool = True, order: np.ndarray | Non
 @EACH_KERNEL
 @pytest.mark.parametrize("tiles, beyond", [(0, 1), (1, -1), (1, 0), (1, 1)])
 def test_row_tails(base, tiles, beyond):
-    case = line(base, tiles * blocks_of(base)[0] + beyond)
+    case = line(base, tiles * base.tile[0] + beyond)
     check_forward(case)
     if "mma" not in base.config or base.channels % 8 == 0:
         check_grad_input(replace(case, filters=16))
@@ -154,8 +154,8 @@ def test_products_are_those_of_the_order(config, case):
     live, used = forward_live(case, forward_case.answer(case, data))
     order = forward_order(_emulation, case, data)
     raster, ordered = check_forward(case, data, order)
-    assert raster.counters["mma"] == forward_case.expected_mma(case, live & used, *BLOCKS[config])
-    wanted = forward_case.expected_mma(case, (live & used)[:, order], *BLOCKS[config])
+    assert raster.counters["mma"] == forward_case.expected_mma(case, live & used, *case.tile)
+    wanted = forward_case.expected_mma(case, (live & used)[:, order], *case.tile)
     assert ordered.counters["mma"] == wanted < raster.counters["mma"]
 
 
@@ -172,7 +172,7 @@ def test_products_of_grad_input_are_those_of_the_order(config, stride):
     raster, ordered = check_grad_input(case, order=order)
     # Columns and reduction change places.
     transposed = replace(case, channels=case.filters, filters=case.channels)
-    wanted = forward_case.expected_mma(transposed, live[:, order], *BLOCKS[config])
+    wanted = forward_case.expected_mma(transposed, live[:, order], *case.tile)
     assert ordered.counters["mma"] == wanted < raster.counters["mma"]
 
 
