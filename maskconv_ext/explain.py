@@ -143,7 +143,7 @@ def explain(
     for name in PASSES:
         lines = torch.ops.maskconv_ext.candidates(
             name, input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, groups,
-            0 if mask is None else mask.shape[0], dtype, conv_allows_tf32(), numbers,
+            0 if mask is None else mask.shape[0], options.window_channels, dtype, conv_allows_tf32(), numbers,
         )  # fmt: skip
         passes.append(Pass(name, tuple(_candidate(line) for line in lines.splitlines())))
     reason = "estimates as if every pixel were valid"

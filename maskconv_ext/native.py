@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 from torch.autograd import forward_ad
 
-from . import operators
+from . import operators, tuning
 from .arguments import Options, is_soft
 from .geometry import Geometry
 from .precision import conv_allows_tf32
@@ -92,12 +92,38 @@ def masked_conv(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `reference.masked_conv`, through the compiled operator."""
     geometry = options.geometry
-    return torch.ops.maskconv_ext.forward(
-        input, mask, weight, bias, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
+    where = (geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups)
+    how = (
         _op_mask_channels(mask, options.mask_channels), options.normalization, options.mask_update,
         options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight), conv_allows_tf32(),
-        *row_orders, candidate,
     )  # fmt: skip
+    forward = torch.ops.maskconv_ext.forward
+    chosen = candidate
+    if not chosen and input.device.type == "cuda" and tuning.is_on():
+
+        def run(name: str) -> object:
+            with torch.no_grad():
+                return forward(input, mask, weight, bias, *where, *how, *row_orders, name)
+
+        chosen = tuning.fastest(
+            (_key(input), _key(mask), _key(weight), bias is None, options, *how[-2:], row_orders[0] is None),
+            forward_candidates(input, mask, weight, options), run,
+        )  # fmt: skip
+    return forward(input, mask, weight, bias, *where, *how, *row_orders, chosen)
+
+
+def forward_candidates(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> str:
+    """What could compute the call on its CUDA device, as the operator `candidates` writes it."""
+    geometry = options.geometry
+    return torch.ops.maskconv_ext.candidates(
+        "forward", input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation,
+        options.groups, 0 if mask is None else mask.shape[0], options.window_channels,
+        str(input.dtype).removeprefix("torch."), conv_allows_tf32(), [],
+    )  # fmt: skip
+
+
+def _key(tensor: Tensor | None) -> tuple[object, ...]:
+    return () if tensor is None else (tensor.shape, tensor.dtype, tensor.device, tensor.data_ptr() % 16)
 
 
 def row_orders(

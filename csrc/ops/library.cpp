@@ -35,7 +35,8 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   library.def(
       "candidates(str pass_name, SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] "
       "padding, "
-      "SymInt[] dilation, int groups, int mask_batch, str dtype, bool allow_tf32, float[] device) -> str");
+      "SymInt[] dilation, int groups, int mask_batch, int window_channels, str dtype, bool allow_tf32, "
+      "float[] device) -> str");
   library.def(
       "cpu_dense_share(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
       "SymInt[] "
