@@ -64,7 +64,9 @@ def test_example(block, sessions):
     compile(block.code, str(block), "exec")
     if block.pending:
         pytest.skip(f"{block} is pending")
-    session = sessions.setdefault(block.page, Session(block.page))
+    if block.page not in sessions:
+        sessions[block.page] = Session(block.page)
+    session = sessions[block.page]
     for earlier in PAGES[block.page]:
         if session.line < earlier.line <= block.line and not earlier.pending:
             session.run(earlier)
