@@ -335,3 +335,36 @@ def test_astropy_wrong_calls(changes, message):
     with pytest.raises(ValueError) as caught:
         compat.astropy_convolve(**{"x": torch.ones(1, 1, 5, 5), "kernel": torch.ones(3, 3), **changes})
     assert str(caught.value) == f"astropy_convolve: {message}"
+
+
+TENSOR = torch.ones(2, 3, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "error", "message"),
+    [
+        (compat.naoto0804_pconv2d, (TENSOR, None, TENSOR), TypeError, "mask: got NoneType, needs a Tensor"),
+        (compat.pconv_keras, (TENSOR, TENSOR, [1.0]), TypeError, "weight: got list, needs a Tensor"),
+        (compat.pconv_keras, (TENSOR[0, 0], TENSOR, TENSOR), ValueError, "x: got shape (6, 6), needs (N, C, *S)"),
+        (compat.nemo_masked_conv1d, (TENSOR[0], [3], TENSOR[0]), TypeError, "lengths: got list, needs a Tensor"),
+        (compat.nemo_masked_conv1d, (TENSOR[0], torch.tensor([3]), TENSOR[0]), ValueError,
+         "lengths: got shape (1,), needs (3,), one a sequence of x"),
+        (compat.spark_conv2d, (TENSOR, 0.6, TENSOR), TypeError, "active: got float, needs a Tensor"),
+        (compat.mmcv_masked_conv2d, (TENSOR, None, TENSOR), TypeError, "mask: got NoneType, needs a Tensor"),
+        (compat.astropy_convolve, (TENSOR.numpy(), TENSOR), TypeError, "x: got ndarray, needs a Tensor"),
+    ],
+)  # fmt: skip
+def test_wrong_call(function, arguments, error, message):
+    with pytest.raises(error) as caught:
+        function(*arguments)
+    assert str(caught.value) == f"{function.__name__}: {message}"
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+def test_partial_conv_under_autocast(dtype):
+    layer = compat.PartialConv2d(4, 8, 3, padding=1, multi_channel=True, groups=2)
+    x, m = torch.randn(2, 4, 9, 9), torch.rand(2, 4, 9, 9) < 0.5
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x, m.to(dtype))
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), layer(x, m.to(dtype)), rtol=0.03, atol=0.1)

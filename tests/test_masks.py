@@ -58,7 +58,7 @@ def test_from_sentinel(rank, value):
 def test_integers_have_sentinels_too():
     labels = torch.tensor([[[3, 255, 0]]], dtype=torch.uint8)
     assert masks.from_sentinel(labels, 255).tolist() == [[[True, False, True]]]
-    assert masks.from_sentinel(labels, NAN).all() and masks.from_finite(labels).all()
+    assert masks.from_finite(labels).all()
 
 
 def test_from_lengths():
@@ -312,6 +312,17 @@ ROWS = [
     (masks.from_probability, (X, 1.0), ValueError, "threshold: got 1.0, needs a number in [0, 1)"),
     (masks.from_probability, ([0.5],), TypeError, "p: got list, needs a Tensor"),
     (masks.from_sentinel, (X, None), TypeError, "value: got None, needs a number"),
+    (masks.from_sentinel, (X.byte(), -1), ValueError,
+     "value: got -1, needs a number that torch.uint8 holds, the dtype of x"),
+    (masks.from_sentinel, (X.long(), NAN), ValueError,
+     "value: got nan, needs a number that torch.int64 holds, the dtype of x"),
+    (masks.from_sentinel, (X.half(), -99999.0), ValueError,
+     "value: got -99999.0, needs a number that torch.float16 holds, the dtype of x"),
+    (masks.apply, (X.byte(), M, -100), ValueError,
+     "fill: got -100, needs a number that torch.uint8 holds, the dtype of x"),
+    (masks.apply, (X.long(), M, 0.5), ValueError,
+     "fill: got 0.5, needs a number that torch.int64 holds, the dtype of x"),
+    (masks.apply, (X, M, "mean"), TypeError, "fill: got 'mean', needs a number"),
     (masks.from_sentinel, (X, 0, "some"), ValueError, "holes: got 'some', needs one of 'any', 'all', 'each'"),
     (masks.from_sentinel, (X[0, 0], 0), ValueError, "x: got shape (6, 5), needs (N, C, *S)"),
     (masks.from_finite, (None,), TypeError, "x: got NoneType, needs a Tensor"),

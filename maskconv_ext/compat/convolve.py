@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import masks
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
+from ..masks._checks import check_tensor
 
 CONVOLUTIONS = {1: masked_conv1d, 2: masked_conv2d, 3: masked_conv3d}
 PAD_MODES = {"fill": "constant", "extend": "replicate", "wrap": "circular"}
@@ -55,6 +56,8 @@ def astropy_convolve(
         tensor([[[1., 2., 3.]]])
     """
     op = "astropy_convolve"
+    for name, tensor in (("x", x), ("kernel", kernel)):
+        check_tensor(op, name, tensor, minimum_dim=0)
     rank = x.dim() - 2
     if rank not in CONVOLUTIONS:
         raise ValueError(f"{op}: x: got shape {tuple(x.shape)}, needs (N, C, *S) with 1 to 3 spatial axes")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import masks
 from ..functional import masked_conv1d, masked_conv2d
+from ..masks._checks import check_tensor
 
 # For masked_conv1d, 2d and 3d, and the layers on them.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -52,7 +53,8 @@ def naoto0804_pconv2d(
         >>> y.unique()
         tensor([2.])
     """
-    return _pair(masked_conv2d(x, _one_a_channel(x, mask), weight, bias, **geometry, **OPTIONS["naoto0804"]))
+    mask = _one_a_channel("naoto0804_pconv2d", x, mask)
+    return _pair(masked_conv2d(x, mask, weight, bias, **geometry, **OPTIONS["naoto0804"]))
 
 
 def pconv_keras(
@@ -83,8 +85,10 @@ def pconv_keras(
         >>> y.unique()
         tensor([1.])
     """
+    mask = _one_a_channel("pconv_keras", x, mask)
+    check_tensor("pconv_keras", "weight", weight)
     scaled = weight * weight[0, 0].numel()
-    return _pair(masked_conv2d(x, _one_a_channel(x, mask), scaled, bias, **geometry, normalization="mean", fill="bias"))
+    return _pair(masked_conv2d(x, mask, scaled, bias, **geometry, normalization="mean", fill="bias"))
 
 
 def nemo_masked_conv1d(
@@ -121,6 +125,12 @@ def nemo_masked_conv1d(
         >>> y, lengths
         (tensor([[[2., 3., 2., 1., 0.]]]), tensor([3]))
     """
+    op = "nemo_masked_conv1d"
+    check_tensor(op, "x", x)
+    check_tensor(op, "lengths", lengths, minimum_dim=0)
+    check_tensor(op, "weight", weight)
+    if lengths.shape != x.shape[:1]:
+        raise ValueError(f"{op}: lengths: got shape {tuple(lengths.shape)}, needs ({x.shape[0]},), one a sequence of x")
     mask = masks.from_lengths(lengths, x.shape[2], device=x.device)
     before, after = (padding, padding) if isinstance(padding, int) else padding
     y, _ = masked_conv1d(
@@ -157,7 +167,13 @@ def spark_conv2d(
         >>> torch.equal(mask, masks.resize(active, (16, 16)))
         True
     """
-    if active.dim() != x.dim() or any(big % small for big, small in zip(x.shape[2:], active.shape[2:])):
+    check_tensor("spark_conv2d", "x", x)
+    check_tensor("spark_conv2d", "active", active)
+    if (
+        active.dim() != x.dim()
+        or 0 in active.shape[2:]
+        or any(big % small for big, small in zip(x.shape[2:], active.shape[2:]))
+    ):
         raise ValueError(
             f"spark_conv2d: active: got shape {tuple(active.shape)} for x {tuple(x.shape)}, needs (N or 1, 1, h, w) "
             f"with h and w dividing x's sizes"
@@ -190,6 +206,8 @@ def mmcv_masked_conv2d(x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | N
         >>> mmcv_masked_conv2d(x, mask, torch.ones(1, 1, 1, 3), padding=(0, 1))
         tensor([[[[2., 0., 2.]]]])
     """
+    for name, tensor in (("x", x), ("mask", mask), ("weight", weight)):
+        check_tensor("mmcv_masked_conv2d", name, tensor, minimum_dim=0)
     y = F.conv2d(x, weight, bias, padding=padding)
     if mask.dim() != 3 or mask.shape[1:] != y.shape[2:]:
         raise ValueError(
@@ -199,8 +217,10 @@ def mmcv_masked_conv2d(x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | N
     return masks.apply(y, (mask > 0)[:, None])
 
 
-def _one_a_channel(x: Tensor, mask: Tensor) -> Tensor:
+def _one_a_channel(op: str, x: Tensor, mask: Tensor) -> Tensor:
     """A shared mask as C equal channels: windows sum over all of them."""
+    check_tensor(op, "x", x)
+    check_tensor(op, "mask", mask)
     return mask.expand(-1, x.shape[1], *mask.shape[2:]) if mask.shape[1] == 1 else mask
 
 

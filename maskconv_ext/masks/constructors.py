@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._checks import check_tensor, is_int, is_number, per_axis
+from ._checks import check_holds, check_tensor, is_int, is_number, per_axis
 
 HOLES = ("any", "all", "each")
 
@@ -50,7 +50,7 @@ def from_sentinel(x: Tensor, value: float, holes: str = "any") -> Tensor:
 
     Args:
         x: (N, C, *S), any dtype.
-        value: the mark; NaN is found too, although NaN != NaN.
+        value: the mark, of `x`'s dtype; NaN is found too, although NaN != NaN.
         holes: `"any"`: a position is a hole where any channel holds the value; `"all"`: where all do, as the black
             (0, 0, 0) around a rotated image; `"each"`: every channel has a mask of its own.
 
@@ -59,7 +59,7 @@ def from_sentinel(x: Tensor, value: float, holes: str = "any") -> Tensor:
 
     Raises:
         TypeError: `x` is not a tensor, `value` not a number.
-        ValueError: `x` has no channels, `holes` is none of the three.
+        ValueError: `x` has no channels, its dtype does not hold `value` (-1 in uint8), `holes` is none of the three.
 
     Example:
         >>> import torch
@@ -70,8 +70,7 @@ def from_sentinel(x: Tensor, value: float, holes: str = "any") -> Tensor:
     """
     op = "from_sentinel"
     _check_channels(op, x, holes)
-    if not is_number(value):
-        raise TypeError(f"{op}: value: got {value!r}, needs a number")
+    check_holds(op, "value", value, x.dtype)
     return _reduce(~x.isnan() if math.isnan(value) else x != value, holes)
 
 

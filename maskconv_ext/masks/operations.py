@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import check_mask, is_soft
-from ._checks import check_mask_tensor, check_tensor, per_axis
+from ._checks import check_holds, check_mask_tensor, check_tensor, per_axis
 
 # F.interpolate's and F.adaptive_max_pool's, by rank.
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -25,7 +25,7 @@ def apply(x: Tensor, mask: Tensor, fill: float | Tensor = 0.0) -> Tensor:
     Args:
         x: (N, C, *S), any dtype.
         mask: (N or 1, 1 or C, *S); bool, uint8 or floating.
-        fill: a number, or a tensor that broadcasts with `x`, such as (1, C, 1, 1) values to fill with.
+        fill: a number that `x`'s dtype holds, or a tensor that broadcasts with `x`, such as (1, C, 1, 1).
 
     Returns:
         (N, C, *S) in `x`'s dtype.
@@ -48,6 +48,8 @@ def apply(x: Tensor, mask: Tensor, fill: float | Tensor = 0.0) -> Tensor:
     check_mask(op, x, mask, None)
     if isinstance(fill, Tensor):
         fill = fill.to(x.dtype)
+    else:
+        check_holds(op, "fill", fill, x.dtype)
     return torch.where(mask != 0, x, fill)
 
 
