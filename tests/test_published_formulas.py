@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from configurations import FUNCTIONS
 
+from maskconv_ext.compat import OPTIONS
+
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 # The publications keep quotients finite with an epsilon in the denominator; small enough to vanish in float64.
 EPSILON = 1e-12
@@ -50,7 +52,7 @@ def test_partial_convolution(engine, problem, rank, multi_channel, stride):
     expected = (conv(x * m, w, stride=stride, padding=1) * ratio + column(b, x)) * updated
 
     mask = m if multi_channel else m.bool()
-    output, out_mask = FUNCTIONS[rank](x, mask, w, b, stride=stride, padding=1)
+    output, out_mask = FUNCTIONS[rank](x, mask, w, b, stride=stride, padding=1, **OPTIONS["partialconv"])
     torch.testing.assert_close(output, expected, **TOLERANCE)
     torch.testing.assert_close(out_mask.double(), updated)
     assert (updated == 0).any(), "no window lies in the hole"
@@ -70,7 +72,7 @@ def test_sparsity_invariant_convolution(engine, problem, per_channel, dilation):
     pooled = F.max_pool2d(F.pad(m, (dilation,) * 4), 3, stride=1, dilation=dilation)
 
     output, out_mask = FUNCTIONS[2](
-        x, o.bool(), w, b, padding=dilation, dilation=dilation, normalization="mean", fill="bias"
+        x, o.bool(), w, b, padding=dilation, dilation=dilation, **OPTIONS["sparsity_invariant"]
     )
     torch.testing.assert_close(output, expected, **TOLERANCE)
     torch.testing.assert_close(out_mask.double(), pooled)
@@ -89,10 +91,7 @@ def test_normalized_convolution_and_its_confidence(engine, problem, rank):
         sum_wc = conv(confidence, weight, padding=1)
         expected = conv(expected * confidence, weight, padding=1) / (sum_wc + EPSILON) + column(bias, x)
         confidence = sum_wc / column(weight.flatten(1).sum(1), x)
-        output, out_mask = FUNCTIONS[rank](
-            output, out_mask, weight, bias, padding=1,
-            normalization="weight", mask_update="confidence", fill="bias",
-        )  # fmt: skip
+        output, out_mask = FUNCTIONS[rank](output, out_mask, weight, bias, padding=1, **OPTIONS["nconv"])
         torch.testing.assert_close(output, expected, **TOLERANCE)
         torch.testing.assert_close(out_mask, confidence, **TOLERANCE)
 

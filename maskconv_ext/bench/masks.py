@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..demo.scenes import brush_strokes
+from ..masks.strokes import brush_strokes
 from . import BenchError
 
 Size = tuple[int, ...]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..masks.strokes import brush_strokes
 from . import DemoError
 from .figure import save_side_by_side, scene_panels
 from .files import Source, read_mask, read_source, write_like
 from .report import Report
 from .scenes import (
     Scene,
-    brush_strokes,
     disparity_at_random,
     disparity_with_strokes,
     held_back_at_random,
