@@ -89,7 +89,7 @@ def check_call(
     mask_channels: Any,
 ) -> tuple[Options, tuple[str, ...]]:
     """The call's options and its padding modes, one an axis; raises TypeError or ValueError."""
-    _check_tensors(op, rank, input, mask, weight, bias)
+    check_tensors(op, rank, input, mask, weight, bias)
     channels, filters = input.shape[1], weight.shape[0]
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
         raise ValueError(f"{op}: groups: got {groups!r}, needs an int >= 1")
@@ -106,11 +106,11 @@ def check_call(
     size = tuple(input.shape[2:])
     geometry = parse_geometry(op, tuple(weight.shape[2:]), size, stride, padding, dilation)
     modes = parse_padding_modes(op, padding_mode, geometry.padding, size)
-    parts = _check_mask(op, input, mask, mask_channels)
-    _check_choice(op, "normalization", normalization, NORMALIZATIONS)
-    rule, threshold = _parse_mask_update(op, mask_update)
-    _check_pad_is_valid(op, pad_is_valid)
-    fill_value = _parse_fill(op, fill, conv_dtype(input))
+    parts = check_mask(op, input, mask, mask_channels)
+    check_choice(op, "normalization", normalization, NORMALIZATIONS)
+    rule, threshold = parse_mask_update(op, mask_update)
+    check_pad_is_valid(op, pad_is_valid)
+    fill_value = parse_fill(op, fill, conv_dtype(input))
     options = Options(geometry, groups, parts, normalization, rule, threshold, fill_value, pad_is_valid)
     return options, modes
 
@@ -143,8 +143,8 @@ def check_plan_arguments(
         raise ValueError(f"{op}: batch: got {batch!r}, needs an int >= 0, or None for the batch size of mask")
     if mask.shape[0] not in (1, images):
         raise ValueError(f"{op}: batch: got {batch}, needs {mask.shape[0]}, the batch size of mask")
-    rule, threshold = _parse_mask_update(op, mask_update)
-    _check_pad_is_valid(op, pad_is_valid)
+    rule, threshold = parse_mask_update(op, mask_update)
+    check_pad_is_valid(op, pad_is_valid)
     return geometry, modes, images, rule, threshold
 
 
@@ -161,7 +161,7 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def _check_tensors(
+def check_tensors(
     op: str,
     rank: int,
     input: torch.Tensor,
@@ -195,7 +195,7 @@ def _check_tensors(
             raise ValueError(f"{op}: {name}: got device {value.device}, needs {input.device}, the device of input")
 
 
-def _check_mask(op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_channels: Any) -> tuple[int, ...]:
+def check_mask(op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_channels: Any) -> tuple[int, ...]:
     """Input channels covered by each mask channel."""
     channels = input.shape[1]
     if mask_channels is not None:
@@ -238,7 +238,7 @@ def _check_mask_dtype(op: str, mask: torch.Tensor) -> None:
         )
 
 
-def _check_pad_is_valid(op: str, pad_is_valid: Any) -> None:
+def check_pad_is_valid(op: str, pad_is_valid: Any) -> None:
     if not isinstance(pad_is_valid, bool):
         raise TypeError(f"{op}: pad_is_valid: got {pad_is_valid!r}, needs True or False")
 
@@ -247,12 +247,12 @@ def _either(values: tuple[int, ...]) -> str:
     return " or ".join(str(value) for value in dict.fromkeys(values))
 
 
-def _check_choice(op: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(op: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{op}: {name}: got {value!r}, needs one of {', '.join(map(repr, choices))}")
 
 
-def _parse_mask_update(op: str, mask_update: Any) -> tuple[str, float]:
+def parse_mask_update(op: str, mask_update: Any) -> tuple[str, float]:
     if isinstance(mask_update, str) and mask_update in MASK_UPDATES:
         return mask_update, 0.0
     if isinstance(mask_update, float | int) and not isinstance(mask_update, bool) and 0.0 < mask_update <= 1.0:
@@ -263,7 +263,7 @@ def _parse_mask_update(op: str, mask_update: Any) -> tuple[str, float]:
     )
 
 
-def _parse_fill(op: str, fill: Any, dtype: torch.dtype) -> float | None:
+def parse_fill(op: str, fill: Any, dtype: torch.dtype) -> float | None:
     if isinstance(fill, str) and fill == "bias":
         return None
     if isinstance(fill, float | int) and not isinstance(fill, bool):
