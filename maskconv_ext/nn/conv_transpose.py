@@ -69,9 +69,8 @@ def masked_conv_transpose(
         with `groups` channels where mask channels differ. out_mask is None for mask None.
 
     Raises:
-        TypeError, ValueError: what does not fit, by its argument's name. Other options of `masked_conv2d` have no
-            meaning
-        here: there is no centre, and no constant window for a confidence.
+        TypeError, ValueError: what does not fit, by its argument's name. `masked_conv2d` has rules that have no meaning
+            here: there is no centre, and no constant window for a confidence.
 
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016 (zero insertion), with the
     scale of Liu et al. 2018.

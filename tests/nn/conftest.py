@@ -1,0 +1,9 @@
+"""Seeds of what the layers draw."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
