@@ -33,6 +33,7 @@ def register_elementwise(module_class: type[nn.Module], maps_zero_to_zero: bool 
 
 def is_mask_aware(module: nn.Module) -> bool:
     """Whether the module's forward has an argument `mask`: `forward(x, mask=None) -> (y, mask)`."""
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wrapped
     return "mask" in inspect.signature(module.forward).parameters
 
 
@@ -128,18 +129,14 @@ class MaskedAdd(nn.Module):
         self.mask_channels = None if mask_channels is None else tuple(mask_channels)
 
     def forward(self, *pairs: Pair) -> Pair:
-        _check_pairs("MaskedAdd", pairs)
+        parts = _parts_of_pairs("MaskedAdd", pairs, self.mask_channels)
         shape = pairs[0][0].shape
-        terms = []
-        for i, (x, mask) in enumerate(pairs):
+        for i, (x, _) in enumerate(pairs):
             if x.shape != shape:
                 raise ValueError(
                     f"MaskedAdd: input {i}: got shape {tuple(x.shape)}, needs {tuple(shape)}, the shape of input 0"
                 )
-            # A mask shared by all channels may stand beside one of several parts.
-            shared = mask is not None and mask.dim() > 1 and mask.shape[1] == 1
-            parts = mask_parts(f"MaskedAdd: input {i}", x, mask, None if shared else self.mask_channels)
-            terms.append(x if mask is None else select(x, per_channel(mask, parts)))
+        terms = _valid_parts(pairs, parts)
         output = terms[0]
         for term in terms[1:]:
             output = output + term
@@ -153,8 +150,7 @@ class MaskedAdd(nn.Module):
         for mask in masks[1:]:
             out_mask = merge(out_mask, mask)
         if self.mask_update == "all":
-            parts = self.mask_channels or (1,) * shape[1]
-            output = select(output, per_channel(out_mask, parts))
+            output = select(output, per_channel(out_mask, self.mask_channels or (1,) * shape[1]))
         return output, out_mask
 
     def extra_repr(self) -> str:
@@ -187,17 +183,15 @@ class MaskedCat(nn.Module):
     """
 
     def forward(self, *pairs: Pair) -> Pair:
-        _check_pairs("MaskedCat", pairs)
+        parts = _parts_of_pairs("MaskedCat", pairs)
         first = pairs[0][0]
-        inputs = []
-        for i, (x, mask) in enumerate(pairs):
+        for i, (x, _) in enumerate(pairs):
             if x.shape[0] != first.shape[0] or x.shape[2:] != first.shape[2:]:
                 raise ValueError(
                     f"MaskedCat: input {i}: got shape {tuple(x.shape)}, needs the batch and spatial sizes of input 0, "
                     f"{tuple(first.shape)}"
                 )
-            parts = mask_parts(f"MaskedCat: input {i}", x, mask, None)
-            inputs.append(x if mask is None else select(x, per_channel(mask, parts)))
+        inputs = _valid_parts(pairs, parts)
         masks = [mask for _, mask in pairs if mask is not None]
         if not masks:
             return torch.cat(inputs, 1), None
@@ -217,19 +211,30 @@ def mask_channels_of(*pairs: Pair) -> tuple[int, ...]:
         >>> mask_channels_of((x, mask), (x, mask[:, :1]), (x, None))
         (1, 1, 2, 2)
     """
-    _check_pairs("mask_channels_of", pairs)
-    return tuple(
-        part for i, (x, mask) in enumerate(pairs) for part in mask_parts(f"mask_channels_of: input {i}", x, mask, None)
-    )
+    return tuple(part for parts in _parts_of_pairs("mask_channels_of", pairs) for part in parts)
 
 
-def _check_pairs(op: str, pairs: Sequence[Pair]) -> None:
+def _parts_of_pairs(
+    op: str, pairs: Sequence[Pair], mask_channels: Sequence[int] | None = None
+) -> list[tuple[int, ...]]:
+    """The channels that each mask channel covers, of every pair, all of which are checked."""
     if not pairs:
         raise ValueError(f"{op}: got no inputs, needs pairs (x, mask)")
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise TypeError(f"{op}: input {i}: got {type(pair).__name__}, needs a pair (x, mask); mask may be None")
         check_input(f"{op}: input {i}", pair[0])
+    parts = []
+    for i, (x, mask) in enumerate(pairs):
+        # A mask shared by all channels may stand beside one of several parts.
+        shared = isinstance(mask, Tensor) and mask.dim() > 1 and mask.shape[1] == 1
+        parts.append(mask_parts(f"{op}: input {i}", x, mask, None if shared else mask_channels))
+    return parts
+
+
+def _valid_parts(pairs: Sequence[Pair], parts: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Each x, with 0 in its holes."""
+    return [x if mask is None else select(x, per_channel(mask, of)) for (x, mask), of in zip(pairs, parts)]
 
 
 def _as_one_dtype(masks: Sequence[Tensor]) -> list[Tensor]:

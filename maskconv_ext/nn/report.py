@@ -65,18 +65,18 @@ class MaskReport:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        drawn = [record for record in self.records if record.picture is not None]
+        drawn = [(record, record.picture) for record in self.records if record.picture is not None]
         if not drawn:
             raise ValueError("MaskReport.save: got a report without masks, needs a layer that returned one")
         rows = -(-len(drawn) // PANELS_PER_ROW)
         columns = min(len(drawn), PANELS_PER_ROW)
         figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        for place, record in enumerate(drawn):
+        for place, (record, picture) in enumerate(drawn):
             axis = figure.add_subplot(rows, columns, place + 1)
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"{record.name} ({record.type})\n{100 * record.valid_fraction:.1f} % valid", fontsize=7)
-            axis.imshow(record.picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")  # type: ignore[arg-type]
+            axis.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             if len(record.output_shape) == 3:
                 axis.set_aspect("auto")
         figure.savefig(path, format="png")

@@ -13,7 +13,9 @@ GARBAGE = (math.nan, math.inf, -math.inf, 1e300)
 MASK_KINDS = ("bool", "uint8", "float64")
 
 
-def image_with_holes(shape, mask_channels=1, kind="bool", density=0.6, dtype=torch.float64, seed=0, batch=None, parts=None):
+def image_with_holes(
+    shape, mask_channels=1, kind="bool", density=0.6, dtype=torch.float64, seed=0, batch=None, parts=None
+):
     """A random input with garbage in its holes, and its mask."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)

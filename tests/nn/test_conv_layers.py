@@ -38,7 +38,9 @@ def test_without_a_mask_it_is_the_plain_convolution(rank, geometry):
     plain = PLAIN[rank](4, 6, 3, **geometry, dtype=torch.float64)
     masked = MASKED[rank](4, 6, 3, **geometry, dtype=torch.float64, mask_update="all")
     masked.load_state_dict(plain.state_dict(), strict=True)
-    assert [(k, v.shape) for k, v in masked.state_dict().items()] == [(k, v.shape) for k, v in plain.state_dict().items()]
+    assert [(k, v.shape) for k, v in masked.state_dict().items()] == [
+        (k, v.shape) for k, v in plain.state_dict().items()
+    ]
     x = torch.randn(2, 4, *SIZE[rank], dtype=torch.float64)
     output, out_mask = masked(x)
     assert torch.equal(output, plain(x)) and out_mask is None
@@ -166,8 +168,8 @@ def computed_weight(kind):
 
 
 COMPUTED = (
-    "conv: got a computed weight or bias, needs plain Parameters; remove the parametrization first, and apply it to the "
-    "result"
+    "conv: got a computed weight or bias, needs plain Parameters; remove the parametrization first, and apply it to "
+    "the result"
 )
 
 

@@ -222,9 +222,9 @@ def test_wrong_call(changes, error, message):
 
 
 def test_wrong_layer():
-    with pytest.raises(ValueError, match="^MaskedConvTranspose2d: mask_update: got 'fraction', needs 'any', 'all' or"):
+    with pytest.raises(ValueError, match=r"^MaskedConvTranspose2d: mask_update: got 'fraction', needs 'any', 'all' or"):
         mnn.MaskedConvTranspose2d(1, 1, 3, mask_update="fraction")
-    with pytest.raises(TypeError, match="^MaskedConvTranspose1d.from_conv: conv: got Conv1d, needs ConvTranspose1d$"):
+    with pytest.raises(TypeError, match=r"^MaskedConvTranspose1d.from_conv: conv: got Conv1d, needs ConvTranspose1d$"):
         mnn.MaskedConvTranspose1d.from_conv(nn.Conv1d(1, 1, 1))
     with pytest.raises(ValueError, match=r"^MaskedConvTranspose2d: input: got shape \(1, 2, 3\), needs 4 dimensions"):
         mnn.MaskedConvTranspose2d(2, 1, 3)(torch.zeros(1, 2, 3))
