@@ -1,0 +1,70 @@
+"""The examples in the documentation run: the blocks of a page one after the other, in one namespace.
+
+A block behind a line `<!-- pending -->` shows what is not there yet; it is skipped, and reported as skipped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^(?P<pending><!-- pending -->\n+)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    page: Path
+    line: int  # of the first line of code
+    code: str
+    pending: bool
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    blocks = [
+        Block(page, text.count("\n", 0, match.start("code")) + 1, match["code"], match["pending"] is not None)
+        for match in BLOCK.finditer(text)
+    ]
+    assert len(blocks) == text.count("```python"), f"{page}: a block does not begin and end at the start of a line"
+    return blocks
+
+
+PAGES = {page: blocks_of(page) for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]}
+
+
+class Session:
+    """A reader who has run a page up to some line."""
+
+    def __init__(self, page: Path):
+        self.namespace = {"__name__": page.stem}
+        self.line = 0
+        torch.manual_seed(0)
+
+    def run(self, block: Block) -> None:
+        # Empty lines in front, so that a traceback names the line of the page.
+        exec(compile("\n" * (block.line - 1) + block.code, str(block.page), "exec"), self.namespace)
+        self.line = block.line
+
+
+@pytest.fixture(scope="module")
+def sessions() -> dict[Path, Session]:
+    return {}
+
+
+@pytest.mark.parametrize("block", [block for blocks in PAGES.values() for block in blocks], ids=str)
+def test_example(block, sessions):
+    compile(block.code, str(block), "exec")
+    if block.pending:
+        pytest.skip(f"{block} is pending")
+    session = sessions.setdefault(block.page, Session(block.page))
+    for earlier in PAGES[block.page]:
+        if session.line < earlier.line <= block.line and not earlier.pending:
+            session.run(earlier)
