@@ -213,6 +213,21 @@ def test_sums_of_half_precision_do_not_overflow():
     )
 
 
+def test_the_share_of_few_valid_positions_survives_half_precision():
+    x, mask = torch.full((1, 1, 300, 300), 3.0, dtype=torch.float16), torch.zeros(1, 1, 300, 300)
+    mask[0, 0, 7, 7] = mask[0, 0, 8, 9] = 0.3
+    for m in (mask, mask != 0):
+        assert mnn.MaskedAdaptiveAvgPool2d(1)(x, m)[0].item() == 3.0
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_a_window_outside_the_image_has_nothing_valid(kind):
+    """The taps of a dilated kernel may all fall on the padding."""
+    x, mask = image_with_holes((1, 1, 1), kind=kind, density=1.0)
+    output, out_mask = mnn.MaskedMaxPool1d(2, stride=1, padding=1, dilation=2)(x, mask)
+    assert output.item() == 0 and out_mask.item() == 0
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)
 def test_copies_and_compilation(layer):
     x, mask = image_with_holes((2, 3, 7, 7), kind="uint8")

@@ -87,10 +87,14 @@ def test_no_mask_and_ones_are_the_plain_layer(rank, call):
 
 def test_all_holds_for_any_size():
     """Weights that add up to 1 only up to rounding do not make a hole."""
-    mask = torch.ones(1, 1, 17, dtype=torch.bool)
-    for size in range(18, 120):
-        x = torch.rand(1, 1, 17)
-        assert mnn.masked_upsample(x, mask, size=size, mode="linear", mask_update="all")[1].all()
+    rounded = 0
+    for size in range(4, 30):
+        options = dict(size=(size, size), mode="bilinear")
+        ones = torch.ones(1, 1, 3, 3)
+        rounded += (F.interpolate(ones, **options) != 1).sum()
+        for mask in (ones.bool(), ones):
+            assert mnn.masked_upsample(ones, mask, **options, mask_update="all")[1].bool().all()
+    assert rounded > 0
 
 
 def test_parts_of_the_channels():
