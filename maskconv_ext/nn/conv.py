@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _LazyConvXdMixin
 
-from ..arguments import NORMALIZATIONS, check_choice, parse_fill, parse_mask_update
+from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
 from ._checks import Pair
 
@@ -83,8 +83,7 @@ class _MaskedConv(MaskOptions):
         check_choice(op, "normalization", normalization, NORMALIZATIONS)
         parse_mask_update(op, mask_update)
         parse_fill(op, fill, self.weight.dtype)
-        if not isinstance(pad_is_valid, bool):
-            raise TypeError(f"{op}: pad_is_valid: got {pad_is_valid!r}, needs True or False")
+        check_pad_is_valid(op, pad_is_valid)
         self.normalization = normalization
         self.mask_update = mask_update
         self.fill = fill
