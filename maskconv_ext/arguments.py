@@ -133,7 +133,7 @@ def check_plan_arguments(
     rank = mask.dim() - 2
     if rank not in AXIS_NAMES:
         raise ValueError(f"{op}: mask: got shape {_shape(mask)}, needs 3, 4 or 5 dimensions (N or 1, M, *S)")
-    _check_mask_dtype(op, mask)
+    check_mask_dtype(op, mask)
     kernel = per_axis(op, "kernel_size", kernel_size, rank, minimum=1)
     size = tuple(mask.shape[2:])
     geometry = parse_geometry(op, kernel, size, stride, padding, dilation, "kernel_size", "mask")
@@ -212,25 +212,29 @@ def check_mask(op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_cha
             )
     if mask is None:
         return (channels,)
-    _check_mask_dtype(op, mask)
-    parts = (len(mask_channels),) if mask_channels is not None else (1, channels)
-    batches = (1, input.shape[0])
-    if (
-        mask.dim() != input.dim()
-        or mask.shape[0] not in batches
-        or mask.shape[1] not in parts
-        or mask.shape[2:] != input.shape[2:]
-    ):
-        raise ValueError(
-            f"{op}: mask: got shape {_shape(mask)} for input {_shape(input)}, needs "
-            f"({_either(batches)}, {_either(parts)}, {', '.join(map(str, input.shape[2:]))})"
-        )
+    check_mask_dtype(op, mask)
+    check_mask_shape(op, input, mask, (len(mask_channels),) if mask_channels is not None else (1, channels))
     if mask_channels is not None:
         return tuple(mask_channels)
     return (channels,) if mask.shape[1] == 1 else (1,) * channels
 
 
-def _check_mask_dtype(op: str, mask: torch.Tensor) -> None:
+def check_mask_shape(op: str, input: torch.Tensor, mask: torch.Tensor, counts: tuple[int, ...]) -> None:
+    """`counts` are the numbers of channels that the mask may have."""
+    batches = (1, input.shape[0])
+    if (
+        mask.dim() != input.dim()
+        or mask.shape[0] not in batches
+        or mask.shape[1] not in counts
+        or mask.shape[2:] != input.shape[2:]
+    ):
+        raise ValueError(
+            f"{op}: mask: got shape {_shape(mask)} for input {_shape(input)}, needs "
+            f"({_either(batches)}, {_either(counts)}, {', '.join(map(str, input.shape[2:]))})"
+        )
+
+
+def check_mask_dtype(op: str, mask: torch.Tensor) -> None:
     if mask.dtype not in HARD_MASK_DTYPES and mask.dtype not in INPUT_DTYPES:
         raise TypeError(
             f"{op}: mask: got {mask.dtype}, needs bool, uint8 or a floating dtype; write mask != 0 for a mask of 0 and "

@@ -1,0 +1,92 @@
+"""What the layers ask of an input and its mask. Errors name the layer, the argument, what it got and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..arguments import AXIS_NAMES, INPUT_DTYPES, check_mask_dtype, check_mask_shape, is_soft
+from ..arguments import check_mask as parse_mask_channels
+from ..reference import repeat_parts
+
+Pair = tuple[Tensor, Tensor | None]  # an input or output, and its mask
+
+
+def check_input(op: str, x: Tensor, rank: int | None = None) -> None:
+    """`x` must be a floating (N, C, *S), with `rank` spatial axes, or 1 to 3."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
+    if x.dim() - 2 not in ((1, 2, 3) if rank is None else (rank,)):
+        needs = "3 to 5 dimensions (N, C, *S)" if rank is None else f"{rank + 2} dimensions (N, C, {AXIS_NAMES[rank]})"
+        raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs {needs}")
+    if x.dtype not in INPUT_DTYPES:
+        raise TypeError(f"{op}: input: got {x.dtype}, needs float16, bfloat16, float32 or float64")
+
+
+def check_mask(op: str, x: Tensor, mask: Tensor | None, *, parts: int | None = None) -> None:
+    """`mask` must be None or (N or 1, M, *S) beside `x` (N, C, *S), with M = 1 or C; with `parts`, M = 1 or `parts`."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
+    if x.dim() < 2:
+        raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs 2 or more dimensions (N, C, *S)")
+    if mask is None:
+        return
+    check_mask_type(op, x, mask)
+    check_mask_shape(op, x, mask, (1, x.shape[1] if parts is None else parts))
+
+
+def check_mask_type(op: str, x: Tensor, mask: Tensor) -> None:
+    """Of any shape: a tensor of a mask's dtype on the input's device."""
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"{op}: mask: got {type(mask).__name__}, needs a Tensor or None")
+    if mask.layout != torch.strided:
+        raise TypeError(f"{op}: mask: got layout {mask.layout}, needs torch.strided; write mask.to_dense()")
+    check_mask_dtype(op, mask)
+    if mask.device != x.device:
+        raise ValueError(f"{op}: mask: got device {mask.device}, needs {x.device}, the device of input")
+
+
+def mask_parts(op: str, x: Tensor, mask: Tensor | None, mask_channels: Sequence[int] | None) -> tuple[int, ...]:
+    """As `check_mask`; the input channels that each mask channel covers."""
+    if mask is not None:
+        check_mask_type(op, x, mask)
+    return parse_mask_channels(op, x, mask, mask_channels)
+
+
+def parse_rule(op: str, mask_update: Any) -> float:
+    """The share of a window that must be valid; 0 for `"any"`, 1 for `"all"`."""
+    if isinstance(mask_update, str) and mask_update in ("any", "all"):
+        return 0.0 if mask_update == "any" else 1.0
+    if isinstance(mask_update, float | int) and not isinstance(mask_update, bool) and 0.0 < mask_update <= 1.0:
+        return float(mask_update)
+    raise ValueError(f"{op}: mask_update: got {mask_update!r}, needs 'any', 'all' or a float in (0, 1]")
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Sums are in float32, in float64 for float64."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def mask_values(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 and 1 of a hard mask, whatever its non-zero values; the values of a soft one."""
+    return mask.to(dtype) if is_soft(mask) else (mask != 0).to(dtype)
+
+
+def per_channel(tensor: Tensor, parts: Sequence[int]) -> Tensor:
+    """What has one channel a mask channel, with one an input channel; a shared one stays, to be broadcast."""
+    return tensor if tensor.shape[1] in (1, sum(parts)) else repeat_parts(tensor, parts)
+
+
+def select(x: Tensor, valid: Tensor) -> Tensor:
+    """`x` where `valid`, else 0. Not a product: NaN and Inf elsewhere are gone, from the gradient too."""
+    return torch.where(valid != 0, x, 0.0)
+
+
+def weigh(x: Tensor, mask: Tensor, parts: Sequence[int]) -> Tensor:
+    """`x` times its mask, by selection where that is 0; a soft mask gets its gradient."""
+    of_channel = per_channel(mask, parts)
+    selected = select(x, of_channel)
+    return selected * of_channel.to(x.dtype) if is_soft(mask) else selected
