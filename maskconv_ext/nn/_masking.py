@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..arguments import INPUT_DTYPES, is_soft
 from ..reference import repeat_parts
-from ._checks import check_mask
+from ._checks import check_mask, check_mask_type
 
 
 def check_input(op: str, x: Tensor, dims: Sequence[int], channels: int, name: str, at: int = 1) -> None:
@@ -23,9 +23,19 @@ def check_input(op: str, x: Tensor, dims: Sequence[int], channels: int, name: st
     check_floating(op, x)
 
 
-def check_floating(op: str, x: Tensor) -> None:
+def check_floating(op: str, x: Tensor, name: str = "input") -> None:
     if x.dtype not in INPUT_DTYPES:
-        raise TypeError(f"{op}: input: got {x.dtype}, needs float16, bfloat16, float32 or float64")
+        raise TypeError(f"{op}: {name}: got {x.dtype}, needs float16, bfloat16, float32 or float64")
+
+
+def check_broadcast_mask(op: str, x: Tensor, mask: Tensor | None, name: str = "input") -> None:
+    """`mask` must be None, or have as many dimensions as `x`, each of the same size or 1."""
+    if mask is None:
+        return
+    check_mask_type(op, x, mask)
+    if mask.dim() != x.dim() or any(size not in (1, full) for size, full in zip(mask.shape, x.shape)):
+        needed = ", ".join("1" if size == 1 else f"1 or {size}" for size in x.shape)
+        raise ValueError(f"{op}: mask: got shape {tuple(mask.shape)} for {name} {tuple(x.shape)}, needs ({needed})")
 
 
 def parse_parts(op: str, mask_channels: Sequence[int] | None) -> tuple[int, ...] | None:

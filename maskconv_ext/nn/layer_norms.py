@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
 
-from ._checks import check_mask_type
-from ._masking import channel_mask, check_floating, check_input, parse_parts, select
+from ._masking import channel_mask, check_broadcast_mask, check_floating, check_input, parse_parts, select
 from ._moments import masked_moments, per_channel, scaled, update_running
 
 
@@ -88,12 +87,7 @@ class MaskedLayerNorm(nn.LayerNorm):
                 f"{op}: input: got shape {tuple(x.shape)}, needs (*, {', '.join(map(str, self.normalized_shape))})"
             )
         check_floating(op, x)
-        if mask is None:
-            return
-        check_mask_type(op, x, mask)
-        if mask.dim() != x.dim() or any(size not in (1, of_x) for size, of_x in zip(mask.shape, x.shape)):
-            needed = ", ".join("1" if size == 1 else f"1 or {size}" for size in x.shape)
-            raise ValueError(f"{op}: mask: got shape {tuple(mask.shape)} for input {tuple(x.shape)}, needs ({needed})")
+        check_broadcast_mask(op, x, mask)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (", channels_first=True" if self.channels_first else "")
