@@ -7,8 +7,8 @@ With m the mask (1 where it is None, its weights where it is soft) and l the los
     "none"   m * l, in l's shape
 
 Input and target are selected before anything is computed with them: NaN, Inf and class numbers out of range under a
-hole reach neither the loss nor a gradient. Without a valid position loss and gradients are exactly 0. Sums are in float32
-(float64 for float64), and so are their results.
+hole reach neither the loss nor a gradient. Without a valid position loss and gradients are exactly 0. Sums are in
+float32 (float64 for float64), and so are their results.
 """
 
 from .elementwise import MaskedLoss, masked_bce_with_logits, masked_l1, masked_loss, masked_mean, masked_mse

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
 from ..arguments import INPUT_DTYPES, is_soft
 from ..reference import repeat_parts
@@ -75,5 +76,10 @@ def weight_of(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def select(x: Tensor, mask: Tensor | None) -> Tensor:
-    """`x` with 0 where nothing is valid; neither values nor gradients pass there. Keeps the memory format."""
-    return x if mask is None else x.masked_fill(mask == 0, 0.0)
+    """`x` with 0 where nothing is valid; neither values nor gradients pass there."""
+    if mask is None:
+        return x
+    selected = torch.where(mask != 0, x, x.new_zeros(()))
+    layout = suggest_memory_format(x)
+    # A mask of several channels would impose its own layout.
+    return selected if layout == torch.contiguous_format else selected.contiguous(memory_format=layout)

@@ -9,7 +9,6 @@ over the dimensions of one statistic, in two passes, in float32 (float64 for flo
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -44,8 +43,11 @@ def masked_moments(x: Tensor, mask: Tensor, dims: tuple[int, ...]) -> Moments:
 
 def _sum_as(x: Tensor, m: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Sum of `m`, broadcast to `x`, without writing it that large."""
-    repeats = math.prod(x.shape[d] for d in dims if m.shape[d] != x.shape[d])
-    return m.sum(dims, keepdim=True) * repeats
+    total = m.sum(dims, keepdim=True)
+    for d in dims:
+        if m.shape[d] != x.shape[d]:
+            total = total * x.shape[d]
+    return total
 
 
 def scaled(moments: Moments, eps: float, weight: Tensor | None, bias: Tensor | None) -> Tensor:
