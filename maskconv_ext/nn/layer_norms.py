@@ -138,7 +138,8 @@ class MaskedGroupNorm(nn.GroupNorm):
         grouped = m.unsqueeze(1) if m.shape[1] == 1 else m.unflatten(1, groups)
         moments = masked_moments(x.unflatten(1, groups), grouped, tuple(range(2, x.dim() + 1)))
         y = scaled(moments, self.eps, self._grouped(self.weight, x.dim()), self._grouped(self.bias, x.dim()))
-        return select(y.flatten(1, 2).to(x.dtype), m), mask
+        y = y.flatten(1, 2).to(x.dtype, memory_format=suggest_memory_format(x))
+        return select(y, m), mask
 
     def _grouped(self, parameter: Tensor | None, dim: int) -> Tensor | None:
         return None if parameter is None else parameter.view(1, self.num_groups, -1, *[1] * (dim - 2))

@@ -213,7 +213,9 @@ def test_compiled_equals_eager(row, momentum):
 def test_state_dict_pickling_and_repr():
     for rank in (1, 2, 3):
         layer, plain = LAYERS[rank](4), PLAIN[rank](4)
-        assert {k: v.shape for k, v in layer.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+        assert {k: v.shape for k, v in layer.state_dict().items()} == {
+            k: v.shape for k, v in plain.state_dict().items()
+        }
         assert isinstance(layer, PLAIN[rank])
         again = pickle.loads(pickle.dumps(layer))
         assert repr(again) == repr(layer) == repr(plain).replace("BatchNorm", "MaskedBatchNorm")
@@ -267,7 +269,9 @@ def test_wrong_call(x, mask, error, message):
 
 
 def test_wrong_mask_channels():
-    with pytest.raises(ValueError, match="MaskedBatchNorm2d: mask_channels: got 4, needs a sequence of ints >= 1, or N"):
+    with pytest.raises(
+        ValueError, match="MaskedBatchNorm2d: mask_channels: got 4, needs a sequence of ints >= 1, or N"
+    ):
         MaskedBatchNorm2d(4, mask_channels=4)
     with pytest.raises(ValueError, match=r"mask_channels: got \(1, 2\), which add up to 3, needs a sum of 4"):
         MaskedBatchNorm2d(4, mask_channels=(1, 2))(X, M.expand(2, 2, 6, 5))
