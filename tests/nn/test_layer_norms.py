@@ -119,8 +119,9 @@ def test_gradients(name, row):
     # A mask shared by all channels weights them alike: with one statistic a position it changes nothing.
     if name == "layer of channels" and soft and mask.shape[1] == 1:
         inputs, soft = inputs[:1], False
-    assert torch.autograd.gradcheck(output, inputs)
-    if name != "layer of channels" or mask.shape[1] > 1:  # else it is torch's own, and slow
+    plain_layer_norm = name == "layer of channels" and mask.shape[1] == 1  # torch's own, whose second order is slow
+    assert torch.autograd.gradcheck(output, inputs, fast_mode=plain_layer_norm)
+    if not plain_layer_norm:
         assert torch.autograd.gradgradcheck(output, inputs)
 
 
