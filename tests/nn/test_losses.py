@@ -220,7 +220,8 @@ X, M, T = torch.zeros(2, 4, 6), torch.ones(2, 1, 6, dtype=torch.bool), torch.zer
 CHOICES = "needs one of 'mean', 'sum', 'none'"
 ERRORS = [
     (lambda: losses.masked_mean([1.0]), "masked_mean: values: got list, needs a Tensor"),
-    (lambda: losses.masked_mean(T), "masked_mean: values: got torch.int64, needs float16, bfloat16, float32 or float64"),
+    (lambda: losses.masked_mean(T),
+     "masked_mean: values: got torch.int64, needs float16, bfloat16, float32 or float64"),
     (lambda: losses.masked_mean(X, M[0]),
      "masked_mean: mask: got shape (1, 6) for values (2, 4, 6), needs (1 or 2, 1 or 4, 1 or 6)"),
     (lambda: losses.masked_mse(X, X[:1], M), "masked_mse: target: got shape (1, 4, 6), needs (2, 4, 6), that of input"),
