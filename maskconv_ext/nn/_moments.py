@@ -54,12 +54,7 @@ def scaled(moments: Moments, eps: float, weight: Tensor | None, bias: Tensor | N
     """(x - μ) / sqrt(σ² + eps) * weight + bias; the latter two broadcast to x."""
     dtype = moments.deviation.dtype
     scale = torch.rsqrt(moments.variance + eps)
-    if weight is None:
-        output = moments.deviation * scale
-    elif weight.dim() == scale.dim() and weight.numel() <= scale.numel():
-        output = moments.deviation * (scale * weight.to(dtype))
-    else:
-        output = moments.deviation * scale * weight.to(dtype)
+    output = moments.deviation * (scale if weight is None else scale * weight.to(dtype))
     return output if bias is None else output + bias.to(dtype)
 
 

@@ -64,6 +64,8 @@ def work(rank: int, folder: str) -> None:
     # In evaluation nothing is exchanged: one rank alone does not wait for the other.
     if rank == 0:
         results["eval"] = layer.eval()(x, mask)[0].detach()
+        untracked = MaskedBatchNorm2d(4, sync=True, track_running_stats=False, dtype=torch.float64).eval()
+        results["untracked"] = untracked(x, mask)[0].detach()
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -87,3 +89,5 @@ def test_two_ranks_equal_the_joint_batch(tmp_path: Path):
         for part in parts:
             torch.testing.assert_close(part[2], buffers)
     torch.testing.assert_close(ranks[0]["eval"], plain.eval()(x)[0].detach())
+    untracked = MaskedBatchNorm2d(4, track_running_stats=False, dtype=torch.float64).eval()
+    torch.testing.assert_close(ranks[0]["untracked"], untracked(x)[0].detach())
