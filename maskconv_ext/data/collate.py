@@ -44,18 +44,7 @@ class PadCollate:
                 )
 
     def __call__(self, samples: Sequence[Any]) -> Any:
-        first = samples[0]
-        if isinstance(first, Mapping):
-            columns = {name: self._column(name, samples) for name in first}
-        elif isinstance(first, tuple | list):
-            columns = {name: self._column(name, samples) for name in range(len(first))}
-        else:
-            columns = {0: list(samples)}
-        for i, sample in enumerate(samples):
-            if type(sample) is not type(first) or (
-                isinstance(first, Mapping | tuple | list) and len(sample) != len(first)
-            ):
-                raise ValueError(f"pad_collate: sample {i}: got {_fields(sample)}, needs {_fields(first)}, as sample 0")
+        columns = _columns(samples)
         for option in (self.fill, self.size_multiple):
             unknown = [name for name in option if name not in columns] if isinstance(option, Mapping) else []
             if unknown:
@@ -71,33 +60,23 @@ class PadCollate:
                 batch[name] = self._pad(name, values)
             else:
                 batch[name] = _stack(name, values)
-        if self.masks == "shared":
-            masks: Any = self._shared_mask(sizes)
-        else:
-            masks = {name: self._valid(name, of_field) for name, of_field in sizes.items()}
+        per_field = {name: self._valid(name, of_field) for name, of_field in sizes.items()}
 
-        if isinstance(first, Mapping):
-            if self.masks == "per_field":
-                return batch | {f"{name}_{self.mask_key}": mask for name, mask in masks.items()}
-            if self.mask_key in sizes and columns[self.mask_key][0].ndim != self.rank + 1:
-                raise ValueError(
-                    f"pad_collate: field {self.mask_key!r} of sample 0: got shape "
-                    f"{tuple(columns[self.mask_key][0].shape)}, needs {self.rank + 1} dimensions (M, *S), as a mask has"
-                )
-            # A mask of the samples' own was padded with 0 as a field, so it tells holes and padding already.
-            return {self.mask_key: masks} | batch
+        if not isinstance(samples[0], Mapping):
+            if self.masks == "shared":
+                return (*batch.values(), self._shared(sizes, per_field))
+            if isinstance(samples[0], tuple | list):
+                return (*batch.values(), tuple(per_field.get(name) for name in batch))
+            return batch[0], per_field.get(0)
         if self.masks == "per_field":
-            masks = tuple(masks.get(name) for name in batch) if isinstance(first, tuple | list) else masks[0]
-        return (*batch.values(), masks)
-
-    def _column(self, name: Any, samples: Sequence[Any]) -> list[Any]:
-        try:
-            return [sample[name] for sample in samples]
-        except (KeyError, IndexError, TypeError):
-            i = next(i for i, sample in enumerate(samples) if not _has(sample, name))
+            return batch | {f"{name}_{self.mask_key}": mask for name, mask in per_field.items()}
+        if self.mask_key in sizes and batch[self.mask_key].dim() != self.rank + 2:
             raise ValueError(
-                f"pad_collate: sample {i}: got {_fields(samples[i])}, needs {_fields(samples[0])}, as sample 0"
-            ) from None
+                f"{_place(self.mask_key, 0)}: got shape {tuple(columns[self.mask_key][0].shape)}, needs "
+                f"{self.rank + 1} dimensions (M, *S), as a mask has"
+            )
+        # A mask of the samples' own was padded with 0 as a field, so it tells holes and padding already.
+        return {self.mask_key: self._shared(sizes, per_field)} | batch
 
     def _check_column(self, name: Any, values: list[Any]) -> None:
         first = values[0]
@@ -142,7 +121,7 @@ class PadCollate:
             mask[i][self._inside(size, padded)] = True
         return mask
 
-    def _shared_mask(self, sizes: dict[Any, list[Size]]) -> Tensor | None:
+    def _shared(self, sizes: dict[Any, list[Size]], per_field: dict[Any, Tensor]) -> Tensor | None:
         if not sizes:
             return None
         reference, expected = next(iter(sizes.items()))
@@ -153,12 +132,12 @@ class PadCollate:
                         f"{_place(name, i)}: got size {size}, needs {wanted}, that of field {reference!r}; or "
                         f"masks='per_field'"
                     )
-            if self._padded_size(name, of_field) != self._padded_size(reference, expected):
+            if per_field[name].shape != per_field[reference].shape:
                 raise ValueError(
                     f"pad_collate: size_multiple: got {self.size_multiple!r}, needs equal ones for fields "
                     f"{reference!r} and {name!r}; or masks='per_field'"
                 )
-        return self._valid(reference, expected)
+        return per_field[reference]
 
 
 def pad_collate(
@@ -226,16 +205,25 @@ def _place(name: Any, sample: int) -> str:
     return f"pad_collate: field {name!r} of sample {sample}"
 
 
+def _columns(samples: Sequence[Any]) -> dict[Any, list[Any]]:
+    """The values of each field; a lone tensor is field 0."""
+    first = samples[0]
+    for i, sample in enumerate(samples):
+        if type(sample) is not type(first) or _fields(sample) != _fields(first):
+            raise ValueError(f"pad_collate: sample {i}: got {_fields(sample)}, needs {_fields(first)}, as sample 0")
+    if isinstance(first, Mapping):
+        return {name: [sample[name] for sample in samples] for name in first}
+    if isinstance(first, tuple | list):
+        return {position: list(values) for position, values in enumerate(zip(*samples))}
+    return {0: list(samples)}
+
+
 def _fields(sample: Any) -> str:
     if isinstance(sample, Mapping):
-        return f"fields {list(sample)}"
+        return f"fields {sorted(map(str, sample))}"
     if isinstance(sample, tuple | list):
         return f"{len(sample)} fields"
     return type(sample).__name__
-
-
-def _has(sample: Any, name: Any) -> bool:
-    return name in sample if isinstance(sample, Mapping) else isinstance(sample, tuple | list) and name < len(sample)
 
 
 def _stack(name: Any, values: list[Any]) -> Any:
