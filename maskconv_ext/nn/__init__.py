@@ -26,7 +26,16 @@ from .conv_transpose import (
     MaskedConvTranspose3d,
     masked_conv_transpose,
 )
+from .elementwise import Masked, MaskedDropout
+from .layer_norms import (
+    MaskedGroupNorm,
+    MaskedInstanceNorm1d,
+    MaskedInstanceNorm2d,
+    MaskedInstanceNorm3d,
+    MaskedLayerNorm,
+)
 from .learned import LearnedFill, LearnedMask
+from .norm import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedBatchNorm3d, convert_sync_batchnorm
 from .pooling import masked_adaptive_avg_pool, masked_adaptive_max_pool, masked_avg_pool, masked_max_pool
 from .pooling_layers import (
     MaskedAdaptiveAvgPool1d,
@@ -52,6 +61,7 @@ __all__ = [
     "LearnedFill",
     "LearnedMask",
     "MaskReport",
+    "Masked",
     "MaskedAdaptiveAvgPool1d",
     "MaskedAdaptiveAvgPool2d",
     "MaskedAdaptiveAvgPool3d",
@@ -62,6 +72,9 @@ __all__ = [
     "MaskedAvgPool1d",
     "MaskedAvgPool2d",
     "MaskedAvgPool3d",
+    "MaskedBatchNorm1d",
+    "MaskedBatchNorm2d",
+    "MaskedBatchNorm3d",
     "MaskedCat",
     "MaskedConv1d",
     "MaskedConv2d",
@@ -69,11 +82,18 @@ __all__ = [
     "MaskedConvTranspose1d",
     "MaskedConvTranspose2d",
     "MaskedConvTranspose3d",
+    "MaskedDropout",
+    "MaskedGroupNorm",
+    "MaskedInstanceNorm1d",
+    "MaskedInstanceNorm2d",
+    "MaskedInstanceNorm3d",
+    "MaskedLayerNorm",
     "MaskedMaxPool1d",
     "MaskedMaxPool2d",
     "MaskedMaxPool3d",
     "MaskedSequential",
     "MaskedUpsample",
+    "convert_sync_batchnorm",
     "is_mask_aware",
     "mask_channels_of",
     "mask_report",

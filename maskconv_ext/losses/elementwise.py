@@ -1,0 +1,213 @@
+"""Losses of each element by itself, and the reduction that all losses share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..nn._checks import check_mask
+from ..nn._masking import check_broadcast_mask, check_floating, compute_dtype, select, weight_of
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of the valid values: sum of m * values / sum of m; 0, with zero gradient, where nothing is valid.
+
+    Args:
+        values: any shape, floating.
+        mask: as many dimensions as `values`, each of the same size or 1; bool, uint8 or floating (weights, which get a
+            gradient). None: the mean of all values, 0 of none.
+
+    Returns:
+        A scalar, float32, or float64 for float64.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what it got and what it needs.
+
+    Example:
+        >>> import torch
+        >>> from maskconv_ext.losses import masked_mean
+        >>> values = torch.tensor([1.0, float("nan"), 3.0])
+        >>> masked_mean(values, ~values.isnan())
+        tensor(2.)
+    """
+    op = "masked_mean"
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{op}: values: got {type(values).__name__}, needs a Tensor")
+    check_floating(op, values, "values")
+    check_broadcast_mask(op, values, mask, "values")
+    return reduce_values(values, mask, "mean")
+
+
+def masked_loss(
+    loss_fn: Callable[..., Tensor],
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    **options: Any,
+) -> Tensor:
+    """Any elementwise loss over the valid positions.
+
+    Equivalent, for a hard mask that covers every element and `"mean"`, to
+    `loss_fn(input[mask], target[mask], reduction="mean", **options)`.
+
+    Args:
+        loss_fn: of torch.nn.functional or alike, elementwise: called as
+            `loss_fn(input, target, reduction="none", **options)`, with 0 in the holes of both.
+        input, target: (N, C, *S), of one shape.
+        mask: (N or 1, 1 or C, *S), or None; bool, uint8 or floating (weights, which get a gradient).
+        reduction: `"mean"`, `"sum"` or `"none"`.
+        options: more arguments of `loss_fn`.
+
+    Returns:
+        A scalar, float32 or float64; for `"none"` (N, C, *S) in the loss's dtype.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what it got and what it needs.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> from maskconv_ext.losses import masked_loss
+        >>> target = torch.tensor([[[1.0, float("nan"), 3.0]]])
+        >>> masked_loss(F.huber_loss, torch.zeros(1, 1, 3), target, ~target.isnan(), delta=0.5)
+        tensor(0.8750)
+    """
+    return _masked_loss("masked_loss", loss_fn, input, target, mask, reduction, options)
+
+
+def masked_mse(input: Tensor, target: Tensor, mask: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
+    """`masked_loss` with F.mse_loss.
+
+    Example:
+        >>> import torch
+        >>> from maskconv_ext.losses import masked_mse
+        >>> target = torch.tensor([[[1.0, float("nan"), 3.0]]])
+        >>> masked_mse(torch.zeros(1, 1, 3), target, ~target.isnan())
+        tensor(5.)
+    """
+    return _masked_loss("masked_mse", F.mse_loss, input, target, mask, reduction, {})
+
+
+def masked_l1(input: Tensor, target: Tensor, mask: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
+    """`masked_loss` with F.l1_loss.
+
+    Example:
+        >>> import torch
+        >>> from maskconv_ext.losses import masked_l1
+        >>> target = torch.tensor([[[1.0, float("nan"), 3.0]]])
+        >>> masked_l1(torch.zeros(1, 1, 3), target, ~target.isnan())
+        tensor(2.)
+    """
+    return _masked_loss("masked_l1", F.l1_loss, input, target, mask, reduction, {})
+
+
+def masked_bce_with_logits(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    weight: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """`masked_loss` with F.binary_cross_entropy_with_logits; `weight` and `pos_weight` broadcast to the input.
+
+    Example:
+        >>> import torch
+        >>> from maskconv_ext.losses import masked_bce_with_logits
+        >>> target = torch.tensor([[[1.0, float("nan"), 0.0]]])
+        >>> masked_bce_with_logits(torch.zeros(1, 1, 3), target, ~target.isnan())
+        tensor(0.6931)
+    """
+    options = {"weight": weight, "pos_weight": pos_weight}
+    loss_fn = F.binary_cross_entropy_with_logits
+    return _masked_loss("masked_bce_with_logits", loss_fn, input, target, mask, reduction, options)
+
+
+class MaskedLoss(nn.Module):
+    """`masked_loss` as a module: `forward(input, target, mask=None)`.
+
+    Args:
+        loss_fn: elementwise, as for `masked_loss`.
+        reduction: `"mean"`, `"sum"` or `"none"`.
+        options: more arguments of `loss_fn`; tensors among them stay on their device.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> from maskconv_ext.losses import MaskedLoss
+        >>> MaskedLoss(F.smooth_l1_loss, beta=0.5)
+        MaskedLoss(smooth_l1_loss, reduction='mean', beta=0.5)
+    """
+
+    def __init__(self, loss_fn: Callable[..., Tensor], *, reduction: str = "mean", **options: Any) -> None:
+        super().__init__()
+        check_reduction(type(self).__name__, reduction)
+        self.loss_fn = loss_fn
+        self.reduction = reduction
+        self.options = options
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        op = type(self).__name__
+        return _masked_loss(op, self.loss_fn, input, target, mask, self.reduction, self.options)
+
+    def extra_repr(self) -> str:
+        name = getattr(self.loss_fn, "__name__", repr(self.loss_fn))
+        options = {"reduction": self.reduction, **self.options}
+        return ", ".join([name, *(f"{key}={value!r}" for key, value in options.items())])
+
+
+def _masked_loss(
+    op: str,
+    loss_fn: Callable[..., Tensor],
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    reduction: str,
+    options: dict[str, Any],
+) -> Tensor:
+    check_mask(op, input, mask)
+    check_same(op, input, target)
+    check_reduction(op, reduction)
+    losses = loss_fn(select(input, mask), select(target, mask), reduction="none", **options)
+    if losses.shape != input.shape:
+        raise ValueError(
+            f"{op}: loss_fn: made shape {tuple(losses.shape)} of {tuple(input.shape)}, needs an elementwise loss"
+        )
+    return reduce_values(losses, mask, reduction)
+
+
+def reduce_values(values: Tensor, mask: Tensor | None, reduction: str, weight: Tensor | None = None) -> Tensor:
+    """`weight` takes part in the divisor of the mean only: the values have it already."""
+    values = select(values, mask)
+    dtype = compute_dtype(values)
+    m = torch.ones((), dtype=dtype, device=values.device) if mask is None else weight_of(mask, dtype)
+    weighted = values.to(dtype) * m
+    if reduction == "none":
+        return weighted.to(values.dtype)
+    total = weighted.sum()
+    if reduction == "sum":
+        return total
+    shares = m if weight is None else m * weight.to(dtype)
+    count = shares.expand(values.shape).sum()
+    return total / torch.where(count != 0, count, 1.0)
+
+
+def check_reduction(op: str, reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{op}: reduction: got {reduction!r}, needs one of {', '.join(map(repr, REDUCTIONS))}")
+
+
+def check_same(op: str, input: Tensor, target: Tensor) -> None:
+    if not isinstance(target, Tensor):
+        raise TypeError(f"{op}: target: got {type(target).__name__}, needs a Tensor")
+    if target.shape != input.shape:
+        raise ValueError(f"{op}: target: got shape {tuple(target.shape)}, needs {tuple(input.shape)}, that of input")
