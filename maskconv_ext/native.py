@@ -21,7 +21,8 @@ CUDA_MAX_TAPS = 1024
 CUDA_MIN_MAJOR = 8
 
 
-def _load() -> bool:
+def _load() -> str:
+    """Loads the library, or returns why it was not, and what to do about it."""
     if os.environ.get("MASKCONV_DISABLE_NATIVE") == "1":
         reason = "MASKCONV_DISABLE_NATIVE=1 is set; unset it to use the compiled library"
     elif not LIBRARY.exists():
@@ -31,12 +32,13 @@ def _load() -> bool:
         )
     else:
         torch.ops.load_library(LIBRARY)
-        return True
+        return ""
     warnings.warn(f"maskconv_ext runs on its slower PyTorch reference: {reason}", RuntimeWarning, stacklevel=3)
-    return False
+    return reason
 
 
-is_loaded = _load()
+why_not_loaded = _load()
+is_loaded = not why_not_loaded
 has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskconv_ext::forward", "CUDA")
 
 

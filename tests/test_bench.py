@@ -236,7 +236,7 @@ def test_after_a_lost_device_a_new_process_measures_the_rest(
 
     op_as(lost)
     monkeypatch.setattr(run.subprocess, "run", new_process)
-    monkeypatch.setattr(run.device, "_commit", lambda: {})
+    monkeypatch.setattr(run.device, "commit", lambda: {})
     status, figures = bench("--suite", "tiny", "sequence", "--update", "any", "--backward")
     assert status == 1 and len(commands) == 1
     first, *rest = figures["cases"]

@@ -86,3 +86,9 @@ def test_it_takes_what_the_call_takes() -> None:
     with pytest.raises(TypeError, match="masked_conv2d: input: got list"):
         explain([1.0], None, w)
     assert maskconv_ext.explain is explain
+
+
+@needs_cuda_build
+def test_devices_older_than_the_kernels_run_the_reference() -> None:
+    explained = of_layer(device=dataclasses.replace(DEVICES["A100"], compute_capability=75))
+    assert explained.engine == "reference" and "compute capability 7.x" in explained.reason

@@ -32,4 +32,6 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   library.def(
       "cpu_dense_share(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, SymInt[] "
       "dilation, int groups, str dtype) -> float");
+  // What the library was compiled with, as JSON.
+  library.def("build_info() -> str");
 }

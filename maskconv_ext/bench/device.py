@@ -111,12 +111,12 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "engine": "native" if native.is_loaded else "reference",
         "engine_has_cuda": native.has_cuda,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONS}},
-        **_commit(),
+        "versions": {"python": platform.pythonpackage_version(), **{name: package_version(name) for name in VERSIONS}},
+        **commit(),
     }
 
 
-def _commit() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
     """Of the checkout this package lies in; None where it lies in none."""
     here = Path(__file__).resolve().parents[2]
 
@@ -133,7 +133,7 @@ def _commit() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": bool(git("status", "--porcelain"))}
 
 
-def _version(name: str) -> str | None:
+def package_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
