@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -45,8 +44,8 @@ def collect() -> dict[str, Any]:
 def library() -> dict[str, Any]:
     if not native.is_loaded:
         return {"loaded": False, "path": None, "why_not": native.why_not_loaded, "cuda": False, "build": None}
-    build = json.loads(torch.ops.maskconv_ext.build_info())
-    return {"loaded": True, "path": str(native.LIBRARY), "why_not": "", "cuda": native.has_cuda, "build": build}
+    path, build = str(native.LIBRARY), native.build_info()
+    return {"loaded": True, "path": path, "why_not": "", "cuda": native.has_cuda, "build": build}
 
 
 def cpu() -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +42,11 @@ def _load() -> str:
 why_not_loaded = _load()
 is_loaded = not why_not_loaded
 has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskconv_ext::forward", "CUDA")
+
+
+def build_info() -> dict[str, Any] | None:
+    """What the library was compiled with; None where none is loaded."""
+    return json.loads(torch.ops.maskconv_ext.build_info()) if is_loaded else None
 
 
 def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> bool:

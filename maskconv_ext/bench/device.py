@@ -15,7 +15,7 @@ from .. import native
 from . import BenchError
 from .measure import error_text, race
 
-VERSIONS = ("torch", "numpy", "triton", "spconv", "maskconv_ext")
+VERSIONS = ("torch", "numpy", "triton", "spconv", "astropy", "maskconv_ext")
 CEILING_SECONDS = 2.0
 # Sides of the matrix product and bytes of the copy: large enough for the full rate.
 CEILING_SIDE = {"cpu": 1536, "cuda": 8192}
@@ -111,7 +111,8 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "engine": "native" if native.is_loaded else "reference",
         "engine_has_cuda": native.has_cuda,
-        "versions": {"python": platform.pythonpackage_version(), **{name: package_version(name) for name in VERSIONS}},
+        "build": native.build_info(),
+        "versions": {"python": platform.python_version(), **{name: package_version(name) for name in VERSIONS}},
         **commit(),
     }
 

@@ -52,7 +52,9 @@ def _over_suite(axes: Any, records: list[Record]) -> None:
         known = [(i, ratio) for i, ratio in points if ratio is not None]
         places = [i + (offset - (len(DRAWN) - 1) / 2) * width for i, _ in known]
         axes.bar(places, [ratio for _, ratio in known], width, color=color, label=name)
-    axes.set_xticks(range(len(records)), [record["case"] for record in records], rotation=90, fontsize=7)
+    several = len({record["dtype"] for record in records}) > 1
+    names = [f"{record['case']} {record['dtype']}" if several else record["case"] for record in records]
+    axes.set_xticks(range(len(records)), names, rotation=90, fontsize=7)
 
 
 def _over_valid_fraction(axes: Any, records: list[Record]) -> None:
@@ -64,6 +66,7 @@ def _over_valid_fraction(axes: Any, records: list[Record]) -> None:
             axes.plot(*zip(*known), marker="o", color=color, label=name)
     live = [(record["valid_fraction"], record["live_sorted"]) for record in records]
     axes.plot(*zip(*live), linestyle=":", color="grey", label="live (tile × tap) fraction, sorted rows")
+    axes.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color="black", label="ideal: the valid fraction")
     axes.set_xlabel("valid fraction of the input")
     axes.set_ylim(bottom=0)
 
