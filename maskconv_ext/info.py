@@ -127,8 +127,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     if not found["gpus"]:
         rows.append(("GPU", "none that torch sees"))
     width = max(len(name) for name, _ in rows)
-    text = [f"{name:{width}}  {value}" for name, value in rows]
-    return [*text, "", *_engine_lines(found["engines"])]
+    return [*(f"{name:{width}}  {value}" for name, value in rows), "", *_engine_lines(found["engines"])]
 
 
 def _library_rows(library: dict[str, Any]) -> list[tuple[str, str]]:

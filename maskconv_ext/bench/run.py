@@ -23,7 +23,7 @@ from .case import Settings, run_case
 from .measure import sampler_name
 from .plots import require_matplotlib, save_plots
 from .report import Record
-from .suite import HALF_PRECISION, SUITE, Case, plan
+from .suite import HALF_PRECISION, SUITE, Case, Layer, plan
 
 INTERRUPTED = 130  # exit status, as a shell reports SIGINT
 SWEEP_FRACTIONS = (0.9, 0.75, 0.5, 0.25, 0.1, 0.05)
@@ -33,7 +33,7 @@ COMMAND = [sys.executable, "-m", "maskconv_ext.cli", "bench"]
 
 
 def cases_of(settings: Settings) -> list[Case]:
-    layers = SUITE
+    layers: tuple[Layer, ...] = SUITE
     # A CPU computes what the suite has in half precision in float32.
     if settings.device == "cpu":
         layers = tuple(dataclasses.replace(x, dtype="float32") if x.dtype in HALF_PRECISION else x for x in SUITE)
