@@ -387,6 +387,7 @@ def test_wrong_calls_say_what_they_need(bench: Bench, monkeypatch: pytest.Monkey
         (["--mask", "spark@2"], "mask 'spark@2': needs a valid fraction between 0 and 1"),
         (["--peaks", "abacus"], "--peaks abacus: needs one of H200"),
         (["--quick", "--suite", "tiny"], "--quick is a choice of cases by itself"),
+        (["--sweep", "tiny", "--dtype", "float32", "float64"], "--sweep draws one curve"),
         (["--device", "cuda"], "--device cuda: torch sees no CUDA device"),
         (["--plots", "there"], "--plots needs matplotlib: pip install matplotlib"),
         (["--candidates", "abacus"], "--candidates abacus: needs patterns of op, "),

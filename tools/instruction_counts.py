@@ -17,8 +17,7 @@ import baselines
 import callgrind
 import kernel_counts
 
-# The library's own instructions vary by less than a thousandth from run to run; with Python around it, by one
-# hundredth.
+# From run to run the library's own instructions vary by a few in a million, those of the whole call by half a percent.
 TOLERANCE = {"library": 0.01, "call": 0.05}
 NAMES = {"cpu": "instructions", "kernels": "counters"}  # files in benchmarks/baselines
 

@@ -136,6 +136,8 @@ def _settings(arguments: argparse.Namespace) -> Any:
 
     if arguments.quick and (arguments.suite or arguments.sweep):
         raise BenchError("--quick is a choice of cases by itself; --suite and --sweep are others")
+    if arguments.sweep and len(set(arguments.dtype)) > 1:
+        raise BenchError("--sweep draws one curve: it takes one --dtype")
     unknown = [p for p in arguments.candidates if not _matches(p, CANDIDATES)]
     if unknown:
         raise BenchError(f"--candidates {' '.join(unknown)}: needs patterns of {', '.join(CANDIDATES)}")
