@@ -25,6 +25,7 @@ OP = "op"
 # The yardstick is the faster of these two.
 BARE = ("conv_nhwc_bias", "conv_nchw_bias")
 COMPOSED, COMPILED = "composed_eager", "composed_compiled"
+ASTROPY = "astropy"
 
 
 class NotApplicable(Exception):
@@ -272,7 +273,7 @@ CANDIDATES: dict[str, Callable[[Problem], Candidate]] = {
     COMPOSED: composed_eager,
     COMPILED: composed_compiled,
     "spconv_subm": spconv_submanifold,
-    "astropy": astropy_convolve,
+    ASTROPY: astropy_convolve,
 }
 # What a candidate needs that this package does not.
-PACKAGES = {"spconv_subm": "spconv", "astropy": "astropy"}
+PACKAGES = {"spconv_subm": "spconv", ASTROPY: "astropy"}
