@@ -10,7 +10,7 @@ GPU_CHECK_ARGS ?=
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format build wheel cuda-compile gpu-check clean
+.PHONY: help demo test lint format build wheel cuda-compile instruction-gate gpu-check clean
 
 help:
 	@echo "make demo          the demonstration on real images, with pictures"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint          ruff, clang-format, mypy;  make format  applies the first two"
 	@echo "make build         the native library and the emulation, in place;  make wheel  a wheel in dist/"
 	@echo "make cuda-compile  the CUDA kernels for sm_80 and sm_90a, with registers and spills"
+	@echo "make instruction-gate  instructions of the CPU engine under valgrind, against the baseline"
 	@echo "make gpu-check     everything a machine with a GPU can verify, as one JSON"
 	@echo "VENV=none PYTHON=python3: with that interpreter's own packages, offline"
 
@@ -89,6 +90,9 @@ else
 cuda-compile: $(VENV)/installed_base
 endif
 	@$(PY) tools/cuda_compile.py
+
+instruction-gate: build
+	@$(PY) tools/instruction_counts.py --only cpu
 
 gpu-check: $(call INSTALLED,test)
 	$(PY) tools/gpu_check.py $(GPU_CHECK_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,11 @@ def parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
     add_bench_parser(commands)
+    info = commands.add_parser(
+        "info", help="versions, devices, what is compiled, and which engine runs what: for bug reports"
+    )
+    info.add_argument("--json", action="store_true", help="the same for programs")
+    info.set_defaults(run=_info)
     return root
 
 
@@ -66,6 +72,14 @@ def _demo(arguments: argparse.Namespace) -> int:
     except DemoError as error:
         print(f"maskconv-ext: error: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from . import info
+
+    found = info.collect()
+    print(json.dumps(found, indent=1) if arguments.json else "\n".join(info.lines(found)))
     return 0
 
 

@@ -133,6 +133,8 @@ def explain(
         call += ", padded beforehand"
     cuda = properties is not None or input.device.type == "cuda"
     why_not = native.why_not(input, options, "cuda" if cuda else input.device.type)
+    if cuda and not why_not:
+        why_not = _too_old(properties, input.device)
     if why_not:
         return Explanation(call, "reference", f"because {why_not}")
     if not cuda:
@@ -158,6 +160,15 @@ def _device(op: str, device: str | Device | None) -> Device | None:
     if isinstance(device, str) and device in DEVICES:
         return DEVICES[device]
     raise ValueError(f"{op}: device: got {device!r}, needs a Device or one of {', '.join(map(repr, DEVICES))}")
+
+
+def _too_old(properties: Device | None, device: torch.device) -> str:
+    """Why the kernels do not run on this device; empty if they do."""
+    capability = properties.compute_capability if properties else None
+    major = torch.cuda.get_device_capability(device)[0] if capability is None else capability // 10
+    if major >= native.CUDA_MIN_MAJOR:
+        return ""
+    return f"the device has compute capability {major}.x, and the kernels need {native.CUDA_MIN_MAJOR}.0"
 
 
 def _candidate(line: str) -> Candidate:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +31,8 @@ CUDA_MIN_MAJOR = 8
 candidate = ""
 
 
-def _load() -> bool:
+def _load() -> str:
+    """Loads the library, or returns why it was not, and what to do about it."""
     if os.environ.get("MASKCONV_DISABLE_NATIVE") == "1":
         reason = "MASKCONV_DISABLE_NATIVE=1 is set; unset it to use the compiled library"
     elif not LIBRARY.exists():
@@ -39,13 +42,19 @@ def _load() -> bool:
         )
     else:
         torch.ops.load_library(LIBRARY)
-        return True
+        return ""
     warnings.warn(f"maskconv_ext runs on its slower PyTorch reference: {reason}", RuntimeWarning, stacklevel=3)
-    return False
+    return reason
 
 
-is_loaded = _load()
+why_not_loaded = _load()
+is_loaded = not why_not_loaded
 has_cuda = is_loaded and torch._C._dispatch_has_kernel_for_dispatch_key("maskconv_ext::forward", "CUDA")
+
+
+def build_info() -> dict[str, Any] | None:
+    """What the library was compiled with; None where none is loaded."""
+    return json.loads(torch.ops.maskconv_ext.build_info()) if is_loaded else None
 
 
 def can_run(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,10 +29,21 @@ TINY = (
     suite.Layer("two_part", 2, 5, 3, (8, 8), (3, 3), masks=("rectangles",), parts=(4, 1)),
     suite.Layer("depthwise", 1, 8, 8, (10, 10), (5, 5), masks=("spark",), groups=8),
     suite.Layer("sequence", 3, 8, 4, (40,), (5,), masks=("lengths",)),
+    suite.Layer("astro", 1, 1, 1, (12, 14), (5, 5), masks=("bad_pixels",), dtype="float64"),
     suite.Layer("volume", 1, 8, 8, (5, 6, 7), (3, 3, 3), masks=("blob",)),
 )
 NOT_COMPILED = [name for name in bench_candidates.CANDIDATES if name != bench_candidates.COMPILED]
-FAST = ("--device", "cpu", "--seconds", "0.01", "--samples", "3", "--candidates", *NOT_COMPILED)
+# As patterns: a peer that is named must be installed.
+FAST = (
+    "--device",
+    "cpu",
+    "--seconds",
+    "0.01",
+    "--samples",
+    "3",
+    "--candidates",
+    *(f"{name}*" for name in NOT_COMPILED),
+)
 
 GPU_MISSING = "needs a CUDA device: torch.cuda.is_available() is False"
 
@@ -79,9 +92,9 @@ def op_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     yield replace
 
 
-@pytest.mark.parametrize("direction", [(), ("--backward",)], ids=["forward", "backward"])
-def test_every_candidate_is_right_on_every_kind_of_layer(bench: Bench, direction: tuple[str, ...]) -> None:
-    status, figures = bench(*direction)
+@pytest.mark.parametrize("direction", suite.PRODUCTS)
+def test_every_candidate_is_right_on_every_kind_of_layer(bench: Bench, direction: str) -> None:
+    status, figures = bench("--direction", direction)
     assert status == 0
     names = {record["case"] for record in figures["cases"]}
     assert names == {f"{layer.id}/{mask}" for layer in TINY for mask in ("ones", *layer.masks)}
@@ -140,7 +153,7 @@ def test_a_wrong_answer_has_no_speed(bench: Bench, op_as: Any, capsys: Any, wron
     assert record["candidates"]["op"]["status"] == "wrong"
     assert "samples_us" not in record["candidates"]["op"] and record["over_bare"] is None
     assert record["candidates"]["op_nchw"]["status"] == "ok"
-    assert "tiny/spark: op: wrong: " in capsys.readouterr().out
+    assert "tiny/spark float32: op: wrong: " in capsys.readouterr().out
 
 
 class _WrongBackward(torch.autograd.Function):
@@ -160,7 +173,7 @@ def test_a_wrong_gradient_is_wrong(bench: Bench, op_as: Any, leaf: int) -> None:
         return right(*(planted if i == leaf else argument for i, argument in enumerate(arguments)))
 
     op_as(wrong)
-    status, figures = bench("--suite", "tiny/spark", "--backward")
+    status, figures = bench("--suite", "tiny/spark", "--direction", "both")
     op = figures["cases"][0]["candidates"]["op"]
     assert status == 1 and op["status"] == "wrong"
     assert ("grad_input", "grad_weight", "grad_bias")[leaf] in op["note"]
@@ -174,8 +187,8 @@ def test_bands_of_rows_give_the_same_verdict_as_everything(bench: Bench, op_as: 
         where = problem.regions(layer, 1.0)
         assert all(region.last - region.first == 1 for region in where)
         assert {0, layer.output_size[0] - 1} <= {region.first for region in where}
-    for direction in ((), ("--backward",)):
-        status, figures = bench(*direction)
+    for direction in suite.PRODUCTS:
+        status, figures = bench("--direction", direction)
         assert status == 0, report.problem_lines(figures["cases"])
 
     op_as(lambda right, *arguments: right(*arguments).index_fill(2, torch.tensor([0]), 0.0))
@@ -236,14 +249,56 @@ def test_after_a_lost_device_a_new_process_measures_the_rest(
 
     op_as(lost)
     monkeypatch.setattr(run.subprocess, "run", new_process)
-    monkeypatch.setattr(run.device, "_commit", lambda: {})
-    status, figures = bench("--suite", "tiny", "sequence", "--update", "any", "--backward")
+    monkeypatch.setattr(run.device, "commit", lambda: {})
+    status, figures = bench("--suite", "tiny", "sequence", "--update", "any", "--direction", "both")
     assert status == 1 and len(commands) == 1
     first, *rest = figures["cases"]
     assert all("device was lost" in c["note"] for c in first["candidates"].values())
     assert [record["case"] for record in rest] == ["tiny/spark", "sequence/ones", "sequence/lengths"]
     assert all(record["candidates"]["op"]["status"] == "ok" for record in rest)
     assert rest[0]["mask_update"] == "any" and rest[0]["flops"] == 3 * TINY[0].cpu_scaled().flops()
+
+
+def test_backward_alone_runs_the_forward_once(bench: Bench, op_as: Any) -> None:
+    """Once to check the gradients, and once for the graph that all samples go through."""
+    forwards = []
+
+    def counted(right: Any, *arguments: torch.Tensor) -> torch.Tensor:
+        forwards.append(1)
+        return right(*arguments)
+
+    op_as(counted)
+    status, figures = bench("--suite", "tiny/spark", "--direction", "backward", "--samples", "20")
+    (record,) = figures["cases"]
+    assert status == 0 and len(forwards) == 2
+    assert len(record["candidates"]["op"]["samples_us"]) >= 3
+    assert record["flops"] == 2 * TINY[0].cpu_scaled().flops()
+
+
+def test_the_compiled_form_goes_backward_more_than_once(bench: Bench) -> None:
+    compiled = ("--candidates", bench_candidates.COMPILED, "--samples", "3")
+    status, figures = bench("--suite", "tiny/spark", "--direction", "backward", *compiled)
+    assert status == 0 and figures["cases"][0]["candidates"]["composed_compiled"]["status"] == "ok"
+
+
+def test_several_dtypes_are_cases_of_their_own(bench: Bench, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    plots_folder = tmp_path / "plots"
+    _, figures = bench("--suite", "tiny/ones", "--dtype", "float32", "float64", "--plots", str(plots_folder))
+    assert [(r["case"], r["dtype"]) for r in figures["cases"]] == [("tiny/ones", "float32"), ("tiny/ones", "float64")]
+    assert (plots_folder / "suite.png").stat().st_size > 1000
+
+
+def test_astropy_is_compared_where_it_applies(bench: Bench) -> None:
+    pytest.importorskip("astropy", reason="astropy is not installed")
+    # A mask so thin that some windows have no pixel: there astropy has NaN, and the op 0.
+    status, figures = bench("--suite", "astro", "tiny/ones", "--mask", "bad_pixels", "bad_pixels@0.05", "ones")
+    assert status == 0, report.problem_lines(figures["cases"])
+    statuses = {record["case"]: record["candidates"]["astropy"]["status"] for record in figures["cases"]}
+    dtypes = {record["case"]: record["dtype"] for record in figures["cases"]}
+    applies = {"astro/bad_pixels": "ok", "astro/bad_pixels@0.05": "ok", "astro/ones": "skipped"}
+    assert statuses == {**applies, "tiny/ones": "skipped"}
+    assert dtypes["astro/bad_pixels"] == "float64" and dtypes["tiny/ones"] == "float32"
 
 
 def test_samples_of_triton_are_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,9 +314,9 @@ def test_samples_of_triton_are_in_seconds(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @needs_gpu
-@pytest.mark.parametrize("direction", [(), ("--backward",)], ids=["forward", "backward"])
-def test_on_the_gpu_every_candidate_is_right_and_its_memory_known(bench: Bench, direction: tuple[str, ...]) -> None:
-    status, figures = bench("--device", "cuda", *direction)
+@pytest.mark.parametrize("direction", suite.PRODUCTS)
+def test_on_the_gpu_every_candidate_is_right_and_its_memory_known(bench: Bench, direction: str) -> None:
+    status, figures = bench("--device", "cuda", "--direction", direction)
     assert status == 0, report.problem_lines(figures["cases"])
     for record in figures["cases"]:
         op = record["candidates"]["op"]
@@ -291,6 +346,24 @@ def test_ctrl_c_keeps_what_was_measured(bench: Bench, monkeypatch: pytest.Monkey
     assert "tiny/ones" in capsys.readouterr().out
 
 
+def test_a_killed_run_leaves_what_was_measured(tmp_path: Path) -> None:
+    """By SIGKILL, which no process can answer."""
+    out = tmp_path / "bench.json"
+    fast = ["--device", "cpu", "--candidates", "op", "--seconds", "0.01", "--samples", "3"]
+    command = [*run.COMMAND, "--suite", "pconv_enc8", "r50_7", "asr_pw", *fast, "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not out.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    figures = json.loads(out.read_text())
+    assert 0 < len(figures["cases"]) <= figures["planned"] == 5
+    assert figures["cases"][0]["candidates"]["op"]["samples_us"]
+
+
 def test_sweep_goes_over_the_valid_fraction_under_one_rule(bench: Bench, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     status, figures = bench("--sweep", "tiny", "--plots", str(tmp_path / "plots"))
@@ -314,13 +387,25 @@ def test_wrong_calls_say_what_they_need(bench: Bench, monkeypatch: pytest.Monkey
         (["--mask", "spark@2"], "mask 'spark@2': needs a valid fraction between 0 and 1"),
         (["--peaks", "abacus"], "--peaks abacus: needs one of H200"),
         (["--quick", "--suite", "tiny"], "--quick is a choice of cases by itself"),
+        (["--sweep", "tiny", "--dtype", "float32", "float64"], "--sweep draws one curve"),
         (["--device", "cuda"], "--device cuda: torch sees no CUDA device"),
         (["--plots", "there"], "--plots needs matplotlib: pip install matplotlib"),
         (["--candidates", "abacus"], "--candidates abacus: needs patterns of op, "),
+        (["--candidates", "op", "spconv_subm"], "--candidates spconv_subm: needs the package spconv, which is not"),
     ):
         assert main(["bench", *arguments]) == 2
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("maskconv-ext: error: ") and message in error
+
+
+def test_what_cannot_be_written_is_said_before_anything_runs(tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    file = tmp_path / "file"
+    file.touch()
+    for option, path in (("--out", file / "x.json"), ("--out", tmp_path), ("--plots", file)):
+        assert main(["bench", "--device", "cpu", "--suite", "pconv_enc8", option, str(path)]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith(f"maskconv-ext: error: {option} ") and captured.err.count("\n") == 1
 
 
 # GFLOP, MB and floor in µs of an H200, worked out by hand.
@@ -332,7 +417,7 @@ PUBLISHED = {
     "r50_7": (59.2, 30.4, 74.9), "r50_1x1": (26.3, 515, 119.9), "sic_1": (13.3, 240, 198),
     "sic_2": (85.9, 445, 1282), "convnext_dw": (3.78, 155, 36.0), "det_pad": (1148, 999, 1453),
     "asr_dw33": (0.54, 33, 7.6), "asr_dw87": (2.85, 66, 15.3), "asr_pw": (16.8, 66, 21.2),
-    "vol_96": (97.8, 230, 123.9), "anchor": (29.6, 21.7, 37.5),
+    "astro_psf": (0.47, 18.9, 7.0), "vol_96": (97.8, 230, 123.9), "anchor": (29.6, 21.7, 37.5),
 }  # fmt: skip
 
 

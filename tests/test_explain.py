@@ -112,3 +112,9 @@ def test_masks_of_every_kind_run_on_cuda() -> None:
     explained = explain(x, parts, w, mask_channels=(2,) * 65, device="H200")
     assert explained.engine == "reference"
     assert "the mask has 65 parts, and CUDA takes 64, or one a channel" in explained.reason
+
+
+@needs_cuda_build
+def test_devices_older_than_the_kernels_run_the_reference() -> None:
+    explained = of_layer(device=dataclasses.replace(DEVICES["A100"], compute_capability=75))
+    assert explained.engine == "reference" and "compute capability 7.x" in explained.reason

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import os
 import shlex
 import shutil
@@ -77,11 +78,32 @@ def native_edges(config: Config, torch: Torch, build_dir: Path) -> list[Edge]:
         nvcc += ["-Xptxas=-v", "--keep"]
         objects += [_nvcc_edge(nvcc, source, build_dir) for source in sources("launch", ".cu")]
         cpp += sources("launch", ".cpp")
-    objects += [_cxx_edge(cxx, source, build_dir / "native") for source in cpp]
+    for source in cpp:
+        recorded = [_build_info_define(config, torch, cxx)] if source.name == "build_info.cpp" else []
+        objects.append(_cxx_edge([*cxx, *recorded], source, build_dir / "native"))
     libraries = [f"-L{torch.root / 'lib'}", "-ltorch_cpu", "-lc10"]
     if toolkit is not None:
         libraries += [f"-L{toolkit.lib}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
     return [*objects, _link_edge(link, objects, libraries, build_dir / NATIVE)]
+
+
+def _build_info_define(config: Config, torch: Torch, cxx: list[str]) -> str:
+    """What maskconv_ext.build_info() returns: it travels inside the library, so that it is always that library's."""
+    assert config.cxx is not None
+    paths = ("-I", "-isystem")
+    info = {
+        "compiler": first_line([config.cxx, "--version"]),
+        "flags": [flag for flag in cxx[1:] if not flag.startswith(paths)],
+        "torch": torch.version,
+        "cuda_toolkit": config.toolkit.version if config.toolkit else None,
+        "cuda_architectures": list(map(str, config.archs)),
+    }
+    # The inner dumps makes the text, the outer one a C string of it.
+    return f"-DMASKCONV_BUILD_INFO={json.dumps(json.dumps(info))}"
+
+
+def first_line(command: list[str]) -> str:
+    return (subprocess.run(command, capture_output=True, text=True).stdout.splitlines() or ["unknown"])[0]
 
 
 def emulation_edges(config: Config, torch: Torch, build_dir: Path) -> list[Edge]:

@@ -48,4 +48,6 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   library.def(
       "grad_input_row_order(Tensor valid, Tensor mask, SymInt batch, SymInt[] kernel_size, SymInt[] stride, "
       "SymInt[] padding, SymInt[] dilation) -> Tensor");
+  // What the library was compiled with, as JSON.
+  library.def("build_info() -> str");
 }

@@ -9,8 +9,10 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +25,7 @@ OP = "op"
 # The yardstick is the faster of these two.
 BARE = ("conv_nhwc_bias", "conv_nchw_bias")
 COMPOSED, COMPILED = "composed_eager", "composed_compiled"
+ASTROPY = "astropy"
 
 
 class NotApplicable(Exception):
@@ -39,6 +42,7 @@ class Candidate:
     weight: Tensor
     bias: Tensor | None
     grad: Tensor | None = None  # of the output; None: forward only
+    backward_alone: bool = False  # the forward before it is not timed
     note: str = ""
     as_dense: Callable[[Tensor], Tensor] = lambda output: output  # for the check, not timed
 
@@ -51,12 +55,21 @@ class Candidate:
         return self.call(self.x, self.weight, self.bias)
 
     def gradients(self, grad: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        leaves = [leaf for leaf in (self.x, self.weight, self.bias) if leaf is not None]
         output = self.forward()
-        return output, torch.autograd.grad(output, leaves, grad)
+        return output, torch.autograd.grad(output, self._leaves(), grad)
+
+    @cached_property
+    def _output(self) -> Tensor:
+        """With the graph that every timed backward goes through."""
+        return self.forward()
+
+    def _leaves(self) -> list[Tensor]:
+        return [leaf for leaf in (self.x, self.weight, self.bias) if leaf is not None]
 
     def run(self) -> Any:
         """What is timed."""
+        if self.grad is not None and self.backward_alone:
+            return torch.autograd.grad(self._output, self._leaves(), self.grad, retain_graph=True)
         if self.grad is not None:
             return self.gradients(self.grad)
         with torch.no_grad():
@@ -137,6 +150,8 @@ def composed_form(problem: Problem) -> Callable[..., Tensor]:
     convolution: Any = CONVOLUTIONS[layer.rank]
     mask = repeat_parts(problem.mask, layer.parts)
     m = mask.to(problem.x.dtype)
+    by_weight = case.normalization == "weight"
+    m_of_input = m.expand(-1, layer.channels, *m.shape[2:]) if by_weight else m
     ones = m.new_ones(1, m.shape[1], *layer.kernel)
     update, needs_sum = case.mask_update, case.normalization != "none" or case.mask_update != "center"
     centres = (slice(None), slice(None)) + (slice(None, None, layer.stride),) * layer.rank
@@ -153,7 +168,10 @@ def composed_form(problem: Problem) -> Callable[..., Tensor]:
         else:
             least = 1.0 if update == "all" else update
             valid = (s >= least * ones.numel()).to(x.dtype)
-        if case.normalization != "none":
+        if by_weight:
+            total = convolution(m_of_input, weight, None, layer.stride, layer.padding, 1, layer.groups)
+            y = y / torch.where(valid > 0, total, 1.0) * valid
+        elif case.normalization != "none":
             top = {"ratio": ones.numel(), "mean": 1.0}[case.normalization]
             y = y * (top / s.clamp(min=1) * valid)
         else:
@@ -209,6 +227,32 @@ def spconv_submanifold(problem: Problem) -> Candidate:
     return Candidate(Truth.MASKED, call, features, weight, bias, as_dense=as_dense)
 
 
+def astropy_convolve(problem: Problem) -> Candidate:
+    """astropy.convolution.convolve, single-threaded C in float64, on an image whose bad pixels are NaN beforehand."""
+    layer, case = problem.layer, problem.case
+    if importlib.util.find_spec("astropy") is None:
+        raise NotApplicable("astropy is not installed")
+    single = (layer.batch, layer.channels, layer.filters, layer.stride) == (1, 1, 1, 1)
+    if not single or (case.normalization, case.mask_update) != ("weight", "any"):
+        raise NotApplicable("astropy's: one image, one channel, one filter, stride 1, normalization weight")
+    if problem.grad is not None or problem.x.device.type != "cpu":
+        raise NotApplicable("measured forward, on the CPU")
+    convolve: Any = importlib.import_module("astropy.convolution").convolve
+    # It counts what it fills borders with, unless that is NaN too; its kernel is turned round.
+    border = [(0, 0), (0, 0), *((p, p) for p in layer.padding)]
+    holes = problem.x.masked_fill(~problem.mask, torch.nan)
+    padded = torch.from_numpy(np.pad(holes.numpy(), border, constant_values=np.nan))
+    turned = problem.weight.flip(tuple(range(2, 2 + layer.rank)))
+    inner = tuple(slice(p, p + size) for p, size in zip(layer.padding, layer.size))
+
+    def call(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        smooth = convolve(x[0, 0].numpy(), weight[0, 0].numpy(), boundary=None, nan_treatment="interpolate")
+        return torch.from_numpy(smooth[inner])[None, None] + bias
+
+    # Where no pixel is in reach it has NaN, and the op its fill.
+    return Candidate(Truth.MASKED, call, padded, turned, problem.bias, as_dense=lambda output: output.nan_to_num(0.0))
+
+
 def _grad(problem: Problem, nhwc: bool) -> Tensor | None:
     """In the layout the candidate's output has."""
     if problem.grad is None or not nhwc:
@@ -229,4 +273,7 @@ CANDIDATES: dict[str, Callable[[Problem], Candidate]] = {
     COMPOSED: composed_eager,
     COMPILED: composed_compiled,
     "spconv_subm": spconv_submanifold,
+    ASTROPY: astropy_convolve,
 }
+# What a candidate needs that this package does not.
+PACKAGES = {"spconv_subm": "spconv", ASTROPY: "astropy"}

@@ -26,11 +26,11 @@ class Settings:
 
     suite: tuple[str, ...]
     device: str
-    dtype: str | None
+    dtypes: tuple[str, ...]
     masks: tuple[str, ...]
     mask_update: str | float | None
     candidates: tuple[str, ...]
-    backward: bool
+    direction: str
     cpu_scale: bool
     seconds: float
     max_samples: int
@@ -45,13 +45,13 @@ def run_case(case: Case, settings: Settings, peaks: Peaks | None) -> tuple[Recor
     """The record, and whether the device was lost on the way."""
     mask = case_mask(case, settings.seed)
     live = live_fraction(mask, case.layer, case.mask_update)
-    record = report.case_record(case, settings.backward, valid_fraction(mask, case.layer), live, peaks)
+    record = report.case_record(case, settings.direction, valid_fraction(mask, case.layer), live, peaks)
     wanted = [name for name in CANDIDATES if any(fnmatchcase(name, p) for p in settings.candidates)]
     runs = _CaseRun(settings, record["candidates"])
     lost = False
     try:
         # Without data nothing runs; this op stands for all.
-        problem = runs.attempt(OP, lambda: make_problem(case, mask, settings.device, settings.seed, settings.backward))
+        problem = runs.attempt(OP, lambda: make_problem(case, mask, settings.device, settings.seed, settings.direction))
         if problem is not None:
             runs.measure(problem, wanted)
     except DeviceLost as error:
@@ -88,6 +88,7 @@ class _CaseRun:
             candidate = self.attempt(name, lambda name=name: CANDIDATES[name](problem))  # type: ignore[misc]
             if candidate is None:
                 continue
+            candidate.backward_alone = problem.backward_alone
             verdict = self.attempt(name, lambda c=candidate: _verdict(c, problem, answers, device))  # type: ignore[misc]
             if verdict is None:
                 continue

@@ -15,7 +15,7 @@ from .. import native
 from . import BenchError
 from .measure import error_text, race
 
-VERSIONS = ("torch", "numpy", "triton", "spconv", "maskconv_ext")
+VERSIONS = ("torch", "numpy", "triton", "spconv", "astropy", "maskconv_ext")
 CEILING_SECONDS = 2.0
 # Sides of the matrix product and bytes of the copy: large enough for the full rate.
 CEILING_SIDE = {"cpu": 1536, "cuda": 8192}
@@ -111,12 +111,13 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "engine": "native" if native.is_loaded else "reference",
         "engine_has_cuda": native.has_cuda,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONS}},
-        **_commit(),
+        "build": native.build_info(),
+        "versions": {"python": platform.python_version(), **{name: package_version(name) for name in VERSIONS}},
+        **commit(),
     }
 
 
-def _commit() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
     """Of the checkout this package lies in; None where it lies in none."""
     here = Path(__file__).resolve().parents[2]
 
@@ -133,7 +134,7 @@ def _commit() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": bool(git("status", "--porcelain"))}
 
 
-def _version(name: str) -> str | None:
+def package_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:

@@ -95,6 +95,10 @@ def _blob(size: Size, valid: float, random: np.random.Generator) -> OneMask:
     return distance <= np.quantile(distance, valid)
 
 
+def _bad_pixels(size: Size, valid: float, random: np.random.Generator) -> OneMask:
+    return random.random(size) < valid
+
+
 def _after_sic_1(size: Size, valid: float, random: np.random.Generator) -> OneMask:
     """What the LiDAR mask has grown to behind the first layer: valid where any pixel under its window is."""
     grown = _lidar(size, valid, random)
@@ -116,6 +120,7 @@ KINDS: dict[str, tuple[Generator, float | None, tuple[int, ...]]] = {
     "lengths": (_lengths, None, ANY_RANK),
     "lidar": (_lidar, 0.05, (2,)),
     "after_sic_1": (_after_sic_1, 0.05, (2,)),
+    "bad_pixels": (_bad_pixels, 0.98, ANY_RANK),
     "blob": (_blob, 0.3, ANY_RANK),
 }
 ALIASES = {"strokes25": ("strokes", 0.75), "strokes50": ("strokes", 0.5)}

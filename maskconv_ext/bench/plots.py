@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from . import BenchError
-from .candidates import COMPILED, COMPOSED, OP
+from .candidates import ASTROPY, COMPILED, COMPOSED, OP
 from .report import Record
 
-DRAWN = {OP: "tab:blue", COMPOSED: "tab:orange", COMPILED: "tab:green"}
+DRAWN = {OP: "tab:blue", COMPOSED: "tab:orange", COMPILED: "tab:green", ASTROPY: "tab:purple"}
 INCHES_PER_CASE = 0.32
 
 
@@ -46,13 +46,16 @@ def save_plots(records: list[Record], folder: Path, sweep: bool, title: str) -> 
 
 
 def _over_suite(axes: Any, records: list[Record]) -> None:
-    width = 0.8 / len(DRAWN)
-    for offset, (name, color) in enumerate(DRAWN.items()):
+    timed = [name for name in DRAWN if any(_over_bare(record, name) is not None for record in records)]
+    width = 0.8 / max(len(timed), 1)
+    for offset, name in enumerate(timed):
         points = [(i, _over_bare(record, name)) for i, record in enumerate(records)]
         known = [(i, ratio) for i, ratio in points if ratio is not None]
-        places = [i + (offset - (len(DRAWN) - 1) / 2) * width for i, _ in known]
-        axes.bar(places, [ratio for _, ratio in known], width, color=color, label=name)
-    axes.set_xticks(range(len(records)), [record["case"] for record in records], rotation=90, fontsize=7)
+        places = [i + (offset - (len(timed) - 1) / 2) * width for i, _ in known]
+        axes.bar(places, [ratio for _, ratio in known], width, color=DRAWN[name], label=name)
+    several = len({record["dtype"] for record in records}) > 1
+    names = [f"{record['case']} {record['dtype']}" if several else record["case"] for record in records]
+    axes.set_xticks(range(len(records)), names, rotation=90, fontsize=7)
 
 
 def _over_valid_fraction(axes: Any, records: list[Record]) -> None:
@@ -64,6 +67,7 @@ def _over_valid_fraction(axes: Any, records: list[Record]) -> None:
             axes.plot(*zip(*known), marker="o", color=color, label=name)
     live = [(record["valid_fraction"], record["live_sorted"]) for record in records]
     axes.plot(*zip(*live), linestyle=":", color="grey", label="live (tile × tap) fraction, sorted rows")
+    axes.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color="black", label="ideal: the valid fraction")
     axes.set_xlabel("valid fraction of the input")
     axes.set_ylim(bottom=0)
 

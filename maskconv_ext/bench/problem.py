@@ -52,6 +52,7 @@ class Problem:
     weight: Tensor
     bias: Tensor
     grad: Tensor | None  # of the output; None: forward only
+    backward_alone: bool = False  # the forward before it is not timed
 
     @property
     def layer(self) -> Layer:
@@ -86,21 +87,24 @@ def valid_fraction(mask: NDArray[np.bool_], layer: Layer) -> float:
     return float(np.average(of_part, weights=layer.parts or None))
 
 
-def make_problem(case: Case, mask: NDArray[np.bool_], device: str, seed: int, backward: bool) -> Problem:
+def make_problem(case: Case, mask: NDArray[np.bool_], device: str, seed: int, direction: str) -> Problem:
     layer, dtype = case.layer, getattr(torch, case.dtype)
     generator = torch.Generator(device).manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, device=device, dtype=torch.float32).to(dtype)
 
-    fan_in = math.prod(layer.weight_shape[1:])
+    weight = normal(*layer.weight_shape) / math.sqrt(math.prod(layer.weight_shape[1:]))
+    if case.normalization == "weight":
+        weight = weight.abs()  # what divides by their sum has weights of one sign
     return Problem(
         case,
         normal(layer.batch, layer.channels, *layer.size),
         torch.from_numpy(mask).to(device),
-        normal(*layer.weight_shape) / math.sqrt(fan_in),
+        weight,
         normal(layer.filters) * BIAS_SCALE,
-        normal(layer.batch, layer.filters, *layer.output_size) if backward else None,
+        None if direction == "forward" else normal(layer.batch, layer.filters, *layer.output_size),
+        backward_alone=direction == "backward",
     )
 
 

@@ -16,15 +16,15 @@ from .live import Live
 from .measure import Timing
 from .suite import Case
 
-FORMAT = 1  # of the JSON file
+FORMAT = 2  # of the JSON file
 Record = dict[str, Any]
 # Ratios that are summed up: over bare convolution, less is better; over the composed form, more.
 RATIOS = {"over_bare": "time / bare", "over_eager": "composed / op", "over_compiled": "compiled / op"}
 
 
-def case_record(case: Case, backward: bool, valid: float, live: Live, peaks: Peaks | None) -> Record:
+def case_record(case: Case, direction: str, valid: float, live: Live, peaks: Peaks | None) -> Record:
     layer = case.layer
-    flops, moved = layer.flops(backward), layer.bytes(case.dtype, backward)
+    flops, moved = layer.flops(direction), layer.bytes(case.dtype, direction)
     floor = peaks.floor_us(flops, moved, case.dtype) if peaks else None
     return {
         "case": case.name,
@@ -107,15 +107,15 @@ def _summary(ratios: list[tuple[float | None, str]], key: str) -> Record | None:
 
 PLAN_HEADER = ("case", "dtype", "layer: N, C→K, H×W, R×S, stride", "rule", "GFLOP", "MB", "floor µs")
 CASE_HEADER = (
-    "case", "valid", "live", "sorted", "op µs", "IQR", "bare µs", "× bare", "× eager", "× compiled",
+    "case", "dtype", "valid", "live", "sorted", "op µs", "IQR", "bare µs", "× bare", "× eager", "× compiled",
     "TFLOP/s", "GB/s", "floor µs", "peak MB", "engine",
 )  # fmt: skip
 
 
-def plan_lines(cases: list[Case], backward: bool, peaks: Peaks | None) -> list[str]:
+def plan_lines(cases: list[Case], direction: str, peaks: Peaks | None) -> list[str]:
     rows = []
     for case in cases:
-        flops, moved = case.layer.flops(backward), case.layer.bytes(case.dtype, backward)
+        flops, moved = case.layer.flops(direction), case.layer.bytes(case.dtype, direction)
         floor = peaks.floor_us(flops, moved, case.dtype) if peaks else None
         floor_text = f"{floor[0]:.1f} {floor[1]}" if floor else "-"
         rule = f"{case.normalization}, {case.mask_update}"
@@ -133,7 +133,7 @@ def case_lines(records: list[Record]) -> list[str]:
         timed = op["status"] == "ok"
         peak = op.get("peak_bytes")
         rows.append((
-            record["case"], f"{record['valid_fraction']:.3f}", f"{record['live_raster']:.3f}",
+            record["case"], record["dtype"], f"{record['valid_fraction']:.3f}", f"{record['live_raster']:.3f}",
             f"{record['live_sorted']:.3f}", f"{op['median_us']:.1f}" if timed else op["status"],
             f"{op['iqr_us']:.1f}" if timed else "-", _number(record["bare_us"], ".1f"),
             _number(record["over_bare"], ".2f"), _number(record["over_eager"], ".2f"),
@@ -147,7 +147,7 @@ def case_lines(records: list[Record]) -> list[str]:
 def problem_lines(records: list[Record]) -> list[str]:
     """Every candidate that has no time, and why; what does not apply is not among them."""
     return [
-        f"{record['case']}: {name}: {c['status']}: {c['note']}"
+        f"{record['case']} {record['dtype']}: {name}: {c['status']}: {c['note']}"
         for record in records
         for name, c in record["candidates"].items()
         if c["status"] in ("wrong", "error")

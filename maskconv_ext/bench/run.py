@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch._functorch.config as functorch_config
 
 from . import BenchError, device, report
 from .candidates import OP
@@ -19,28 +23,31 @@ from .case import Settings, run_case
 from .measure import sampler_name
 from .plots import require_matplotlib, save_plots
 from .report import Record
-from .suite import SUITE, Case, plan
+from .suite import HALF_PRECISION, SUITE, Case, Layer, plan
 
 INTERRUPTED = 130  # exit status, as a shell reports SIGINT
 SWEEP_FRACTIONS = (0.9, 0.75, 0.5, 0.25, 0.1, 0.05)
 SWEEP_MASK = "spark"
+TITLES = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
 COMMAND = [sys.executable, "-m", "maskconv_ext.cli", "bench"]
 
 
 def cases_of(settings: Settings) -> list[Case]:
-    dtype = settings.dtype
+    layers: tuple[Layer, ...] = SUITE
     # A CPU computes what the suite has in half precision in float32.
-    if dtype is None and settings.device == "cpu":
-        dtype = "float32"
+    if settings.device == "cpu":
+        layers = tuple(dataclasses.replace(x, dtype="float32") if x.dtype in HALF_PRECISION else x for x in SUITE)
     if settings.sweep is None:
-        return plan(SUITE, settings.suite, settings.masks, dtype, settings.mask_update, settings.cpu_scale)
+        return plan(layers, settings.suite, settings.masks, settings.dtypes, settings.mask_update, settings.cpu_scale)
     if settings.sweep not in [layer.id for layer in SUITE]:
         raise BenchError(f"--sweep {settings.sweep}: needs one of {', '.join(layer.id for layer in SUITE)}")
-    layer = next(layer for layer in SUITE if layer.id == settings.sweep)
+    layer = next(layer for layer in layers if layer.id == settings.sweep)
     kinds = settings.masks or (SWEEP_MASK,)
     masks = ["ones", *(f"{kind}@{valid}" for kind in kinds for valid in SWEEP_FRACTIONS), "zeros"]
     # Under the same rule all along, so that the ends of the curve belong to it.
-    return plan([layer], settings.suite, masks, dtype, settings.mask_update, settings.cpu_scale, rule_of=kinds[0])
+    return plan(
+        [layer], settings.suite, masks, settings.dtypes, settings.mask_update, settings.cpu_scale, rule_of=kinds[0]
+    )
 
 
 class Progress:
@@ -57,6 +64,11 @@ def run(settings: Settings, out: Path | None, plots: Path | None) -> int:
     """Measure, print and write; the exit status is not 0 where an answer was wrong or this op failed."""
     if plots is not None:
         require_matplotlib()
+        _make_folder("--plots", plots)
+    if out is not None:
+        _make_folder("--out", out.parent)
+        if out.is_dir() or not os.access(out.parent, os.W_OK):
+            raise BenchError(f"--out {out}: needs a file that can be written")
     cases = cases_of(settings)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise BenchError("--device cuda: torch sees no CUDA device; --device cpu, or --dry-run for the plan alone")
@@ -65,7 +77,7 @@ def run(settings: Settings, out: Path | None, plots: Path | None) -> int:
     records = figures["cases"]
     for lines in (report.case_lines(records), report.mean_lines(figures["geomeans"]), report.problem_lines(records)):
         print("\n".join(lines), end="\n\n" if lines else "")
-    title = f"{figures['environment']['device_name']}, {'forward + backward' if settings.backward else 'forward'}"
+    title = f"{figures['environment']['device_name']}, {TITLES[settings.direction]}"
     for path in save_plots(records, plots, settings.sweep is not None, title) if plots is not None else []:
         print(f"written: {path}")
     if out is not None:
@@ -75,6 +87,14 @@ def run(settings: Settings, out: Path | None, plots: Path | None) -> int:
     return 1 if _failed(records) or len(records) < len(cases) else 0
 
 
+def _make_folder(option: str, folder: Path) -> None:
+    """Now: what cannot be written is worth no hour of measuring."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"{option} {folder}: {error.strerror}") from error
+
+
 class _torch_settings:
     """Strict float32, cuDNN's fastest algorithm, the threads asked for; as they were, afterwards."""
 
@@ -82,10 +102,14 @@ class _torch_settings:
         self.threads = settings.threads
         self.before = torch.get_num_threads()
         self.cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
+        # What is compiled gives its buffers away at the first backward, and there is no second one to time.
+        keeps_buffers = settings.direction == "backward"
+        self.compiler = functorch_config.patch({"donated_buffer": False} if keeps_buffers else {})
         self.matmul_tf32 = torch.backends.cuda.matmul.allow_tf32
 
     def __enter__(self) -> None:
         self.cudnn.__enter__()
+        self.compiler.__enter__()
         torch.backends.cuda.matmul.allow_tf32 = False
         if self.threads is not None:
             torch.set_num_threads(self.threads)
@@ -93,6 +117,7 @@ class _torch_settings:
     def __exit__(self, *error: Any) -> None:
         torch.set_num_threads(self.before)
         torch.backends.cuda.matmul.allow_tf32 = self.matmul_tf32
+        self.compiler.__exit__(*error)
         self.cudnn.__exit__(*error)
 
 
@@ -100,6 +125,8 @@ def _measure(settings: Settings, cases: list[Case], out: Path | None) -> dict[st
     progress = Progress()
     figures: dict[str, Any] = {
         "format": report.FORMAT,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "planned": len(cases),
         "settings": dataclasses.asdict(settings),
         "sampler": sampler_name(settings.device),
         "environment": device.environment(settings.device),
@@ -155,26 +182,28 @@ def known_peaks(settings: Settings) -> device.Peaks | None:
 def _run_elsewhere(settings: Settings, cases: list[Case], records: list[Record]) -> None:
     """Measure these cases in a process of their own, and add its records, as far as it came."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "rest.json"
-        try:
-            subprocess.run([*COMMAND, *as_arguments(settings, cases), "--out", str(out)], stdout=sys.stderr)
-        finally:
-            if out.exists():
-                records += json.loads(out.read_text())["cases"]
+        # A case's name does not tell its dtype.
+        for dtype, of_dtype in groupby(cases, key=lambda case: case.dtype):
+            out = Path(folder) / f"{dtype}.json"
+            try:
+                arguments = as_arguments(settings, list(of_dtype), dtype)
+                subprocess.run([*COMMAND, *arguments, "--out", str(out)], stdout=sys.stderr)
+            finally:
+                if out.exists():
+                    records += json.loads(out.read_text())["cases"]
 
 
-def as_arguments(settings: Settings, cases: list[Case]) -> list[str]:
-    """The command line that measures these cases under these settings."""
+def as_arguments(settings: Settings, cases: list[Case], dtype: str) -> list[str]:
+    """The command line that measures these cases, all of this dtype, under these settings."""
     arguments = ["--suite", *(case.name for case in cases), "--device", settings.device]
     for flag, value in (
-        ("--dtype", settings.dtype), ("--update", settings.mask_update), ("--seconds", settings.seconds),
-        ("--samples", settings.max_samples), ("--threads", settings.threads), ("--seed", settings.seed),
-        ("--peaks", settings.peaks), ("--sweep", settings.sweep),
+        ("--dtype", dtype), ("--direction", settings.direction), ("--update", settings.mask_update),
+        ("--seconds", settings.seconds), ("--samples", settings.max_samples), ("--threads", settings.threads),
+        ("--seed", settings.seed), ("--peaks", settings.peaks), ("--sweep", settings.sweep),
     ):  # fmt: skip
         arguments += [] if value is None else [flag, str(value)]
     arguments += ["--mask", *settings.masks] if settings.masks else []
     arguments += ["--candidates", *settings.candidates]
-    arguments += ["--backward"] if settings.backward else []
     arguments += ["--ceilings"] if settings.ceilings else []
     return [*arguments, "--cpu-scale" if settings.cpu_scale else "--no-cpu-scale"]
 

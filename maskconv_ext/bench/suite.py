@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -10,9 +11,12 @@ from fnmatch import fnmatchcase
 from . import BenchError
 from .masks import Mask, parse_mask, takes
 
+# What is timed, in matrix products of the forward's size.
+PRODUCTS = {"forward": 1, "backward": 2, "both": 3}
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 R50_CPU_BATCH = 8  # on a CPU; every other layer runs one image
 HALVED_ON_CPU = ("det_pad",)
+HALF_PRECISION = ("float16", "bfloat16")
 # Cases that show every kernel family once or twice; patterns over case names.
 QUICK = (
     "pconv_enc1/*", "pconv_enc3/ones", "pconv_dec4/strokes25", "r50_56/*", "r50_1x1/ones", "sic_2/*", "convnext_dw/*",
@@ -21,9 +25,11 @@ QUICK = (
 # normalization and mask_update of the method a mask is known from; the others: partial convolution.
 SUBMANIFOLD = ("none", "center")
 SPARSITY_INVARIANT = ("mean", "any")
+NORMALIZED = ("weight", "any")
 RULES = {
     "spark": SUBMANIFOLD,
     "blob": SUBMANIFOLD,
+    "bad_pixels": NORMALIZED,
     "lidar": SPARSITY_INVARIANT,
     "after_sic_1": SPARSITY_INVARIANT,
 }
@@ -66,17 +72,18 @@ class Layer:
     def weight_shape(self) -> tuple[int, ...]:
         return (self.filters, self.channels // self.groups, *self.kernel)
 
-    def flops(self, backward: bool = False) -> int:
-        """Of the dense convolution; both gradients cost what the forward pass costs."""
+    def flops(self, direction: str = "forward") -> int:
+        """Of the dense convolution; each of both gradients costs what the forward pass costs."""
         rows = self.batch * math.prod(self.output_size)
-        return 2 * rows * math.prod(self.weight_shape) * (3 if backward else 1)
+        return 2 * rows * math.prod(self.weight_shape) * PRODUCTS[direction]
 
-    def bytes(self, dtype: str, backward: bool = False) -> int:
+    def bytes(self, dtype: str, direction: str = "forward") -> int:
         """Each tensor moved once, masks at a byte a position; backward reads x, w, grad_y, writes grad_x, grad_w."""
         positions, rows = self.batch * math.prod(self.size), self.batch * math.prod(self.output_size)
         x, y, w = positions * self.channels, rows * self.filters, math.prod(self.weight_shape)
         forward = (x + y + w) * BYTES[dtype] + positions + rows
-        return forward + (2 * x + y + 2 * w) * BYTES[dtype] + positions + rows if backward else forward
+        backward = (2 * x + y + 2 * w) * BYTES[dtype] + positions + rows
+        return {"forward": forward, "backward": backward, "both": forward + backward}[direction]
 
     def cpu_scaled(self) -> Layer:
         batch = min(self.batch, R50_CPU_BATCH) if self.id.startswith("r50_") else 1
@@ -123,6 +130,8 @@ SUITE = (
     Layer("asr_dw33", 32, 256, 256, (1000,), (33,), masks=("lengths",), groups=256),
     Layer("asr_dw87", 32, 512, 512, (1000,), (87,), masks=("lengths",), groups=512),
     Layer("asr_pw", 32, 512, 512, (1000,), (1,), masks=("lengths",)),
+    # An image with bad pixels, smoothed or matched with a point-spread function: what astropy does on one core.
+    _square("astro_psf", 1, 1, 1, 1024, 15, "bad_pixels", dtype="float64"),
     Layer("vol_96", 2, 32, 32, (96, 96, 96), (3, 3, 3), masks=("blob",)),
     _square("anchor", 1, 256, 512, 112, 3, dtype="float16"),
 )
@@ -147,17 +156,18 @@ def plan(
     layers: Sequence[Layer],
     patterns: Sequence[str],
     masks: Sequence[str] = (),
-    dtype: str | None = None,
+    dtypes: Sequence[str] = (),
     mask_update: str | float | None = None,
     cpu_scale: bool = False,
     rule_of: str | None = None,
 ) -> list[Case]:
     """Every layer with all-ones and with its own masks, or with `masks` alone, where id or case name fits a pattern.
 
-    `rule_of` is the kind of mask whose rule all cases take, instead of each its own's.
+    In each of `dtypes`, one after the other; without, in the layer's. `rule_of` is the kind of mask whose rule all
+    cases take, instead of each its own's.
     """
     cases = []
-    for full in layers:
+    for dtype, full in itertools.product(dtypes or (None,), layers):
         layer = full.cpu_scaled() if cpu_scale else full
         wanted = [parse_mask(name) for name in masks or dict.fromkeys(("ones", *layer.masks))]
         for mask in wanted:
