@@ -87,8 +87,8 @@ def _problem(
         "batch": batch, "channels": layer.channels, "filters": layer.filters, "groups": layer.groups,
         "input": (1,) * lead + size, "output": (1,) * lead + output, "kernel": (1,) * lead + layer.kernel,
         "stride": (1,) * lead + (layer.stride,) * layer.rank, "padding": (0,) * lead + padding,
-        "dilation": (1, 1, 1), "mask_batch": batch, "pad_is_valid": False, "allow_tf32": False, "normalization": "ratio",
-        "mask_update": "any", "threshold": 0.0, "fill": 0.0, "fill_with_bias": False,
+        "dilation": (1, 1, 1), "mask_batch": batch, "pad_is_valid": False, "allow_tf32": False,
+        "normalization": "ratio", "mask_update": "any", "threshold": 0.0, "fill": 0.0, "fill_with_bias": False,
     }  # fmt: skip
 
 
