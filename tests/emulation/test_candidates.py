@@ -27,7 +27,7 @@ def test_something_runs_and_what_cannot_says_why(pass_name: str, dtype: str) -> 
     assert runs
     for candidate in found.values():
         if candidate["why_not"]:
-            assert any(word in candidate["why_not"] for word in ("needs", "only", "at a time", "not"))
+            assert len(candidate["why_not"].split()) > 3, candidate
         else:
             parts = {name: candidate[name] for name in ("arithmetic", "l2", "memory", "overhead")}
             assert min(parts.values()) >= 0 and candidate["overhead"] > 0
