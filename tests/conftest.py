@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import hypothesis
 import pytest
 import torch
+from native_library import require_native
 
 from maskconv_ext import native
 from maskconv_ext.arguments import Options
@@ -43,20 +43,6 @@ def device(request) -> str:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device: torch.cuda.is_available() is False")
     return request.param
-
-
-def native_is_built() -> bool:
-    return hasattr(torch.ops.maskconv_ext, "forward")
-
-
-def require_native() -> None:
-    """Without the library a test of it fails, or says aloud that it was left out."""
-    if native_is_built():
-        return
-    message = "the native library is not built or not loaded: run `make build`"
-    if os.environ.get("MASKCONV_NATIVE_OPTIONAL") == "1":
-        pytest.skip(f"{message} (skipped because MASKCONV_NATIVE_OPTIONAL=1)")
-    pytest.fail(f"{message}; MASKCONV_NATIVE_OPTIONAL=1 skips these tests", pytrace=False)
 
 
 def may_decline(input: torch.Tensor, options: Options) -> bool:

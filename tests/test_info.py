@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import require_native
+from native_library import require_native
 
 from maskconv_ext import info, native
 from maskconv_ext.cli import main

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from configurations import FUNCTIONS
-from conftest import require_native
+from native_library import require_native
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 

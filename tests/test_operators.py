@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import require_native
+from native_library import require_native
 
 SIZES = {1: (7,), 2: (6, 5), 3: (4, 3, 5)}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}

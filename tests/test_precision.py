@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from conftest import require_native
+from native_library import require_native
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from maskconv_ext import masked_conv2d
