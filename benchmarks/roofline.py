@@ -30,6 +30,8 @@ SECTOR_BYTES = 32
 SHARED_BYTES_PER_CYCLE = 128  # of one multiprocessor
 LDMATRIX_BYTES = 512
 ALIGNMENT = 256
+SPECIAL = ("depthwise", "few_channels")  # kernels without a choice of tiles
+SPECIAL_ROWS = 128
 # Output rows of a tile, as an image of that many rows and columns.
 TILE = {128: (8, 16), 64: (8, 8), 256: (16, 16)}
 NUMPY = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
@@ -43,7 +45,6 @@ class Device:
     multiprocessors: int = 132
     clock_ghz: float = 1.98
     mma_macs_per_cycle: float = 1400.0  # mma.sync: two thirds of the peak
-    fma_per_cycle: float = 128.0
     l2_bytes_per_cycle: float = 26.0  # of one multiprocessor when all ask
     memory_gb_per_s: float = 4300.0
     launch_us: float = 3.0
@@ -64,7 +65,20 @@ def array(shape: tuple[int, ...], dtype: Any, value: int = 0) -> NDArray[Any]:
 
 
 def rows_of_tile(config: str) -> int:
-    return int(config.split("_")[1].split("x")[0])
+    return SPECIAL_ROWS if config in SPECIAL else int(config.split("_")[1].split("x")[0])
+
+
+def run_kernel(
+    direction: str, config: str, problem: dict[str, Any], dtype: str, arrays: dict[str, Any]
+) -> dict[str, int]:
+    """Counters of the emulated kernel of that name."""
+    from maskconv_ext import _emulation  # type: ignore[attr-defined]
+
+    if config in SPECIAL:
+        done = getattr(_emulation, f"{config}_{direction}")(problem, dtype, arrays)
+    else:
+        done = getattr(_emulation, direction)(problem, dtype, arrays, config=config)
+    return {name: int(count) for name, count in done["counters"].items()}
 
 
 def tile_problem(layer: Layer, rows: int) -> tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]:
@@ -94,8 +108,6 @@ def _problem(
 
 def sample(layer: Layer, dtype: str, config: str, live: bool) -> dict[str, int]:
     """Counters of one tile of rows, its taps all live or none."""
-    from maskconv_ext import _emulation  # type: ignore[attr-defined]
-
     problem, size, output = tile_problem(layer, rows_of_tile(config))
     element = NUMPY[dtype]
     arrays = {
@@ -107,14 +119,16 @@ def sample(layer: Layer, dtype: str, config: str, live: bool) -> dict[str, int]:
         "out_mask": array((1, *output), np.uint8),
         "window_sum": array((1, *output), np.int32),
     }
-    return dict(_emulation.forward(problem, dtype, arrays, config=config)["counters"])
+    return run_kernel("forward", config, problem, dtype, arrays)
 
 
-def chosen_config(layer: Layer, dtype: str) -> str:
-    """The planner's tile for the whole layer."""
+def chosen_candidate(layer: Layer, dtype: str, direction: str = "forward") -> dict[str, Any]:
+    """The planner's choice among the library's own kernels for the whole layer."""
     from maskconv_ext import _emulation  # type: ignore[attr-defined]
 
-    return str(_emulation.choose_forward(whole_problem(layer), dtype))
+    candidates = _emulation.candidates(direction, whole_problem(layer), dtype)
+    own = [c for c in candidates if not c["why_not"] and c["name"] != "composite"]
+    return dict(min(own, key=lambda c: c["microseconds"]))
 
 
 @dataclass(frozen=True)
@@ -133,23 +147,20 @@ def measure_tile(layer: Layer, dtype: str, config: str) -> Tile:
     return Tile(fixed, {name: (full[name] - fixed[name]) / layer.taps for name in full})
 
 
-def estimate(case: Case, config: str, tile: Tile, live: float, device: Device) -> dict[str, float]:
+def estimate(case: Case, candidate: dict[str, Any], tile: Tile, live: float, device: Device) -> dict[str, float]:
     """Microseconds of each resource; `time` is the slowest and a launch."""
-    layer = case.layer
+    layer, config = case.layer, str(candidate["name"])
     rows = layer.batch * math.prod(layer.output_size)
-    block_m, block_n, block_k = (int(n) for n in config.split("_")[1].split("x"))
-    tiles = -(-rows // block_m)
+    tiles = -(-rows // rows_of_tile(config))
     pairs = live * tiles * layer.taps
 
     def total(*names: str) -> float:
         return sum(tile.total(name, tiles, pairs) for name in names)
 
     if config.startswith("mma"):
-        arithmetic = total("mma") * MMA_MACS / device.mma_macs_per_cycle
-    else:
-        group = layer.channels // layer.groups
-        steps = -(-group // block_k) * -(-(layer.filters // layer.groups) // block_n) * layer.groups
-        arithmetic = pairs * steps * block_m * block_n * block_k / device.fma_per_cycle
+        arithmetic = device.microseconds(total("mma") * MMA_MACS / device.mma_macs_per_cycle)
+    else:  # the ordinary cores' work is not counted: the planner's estimate
+        arithmetic = live * candidate["arithmetic"]
     l2 = total("cp_async_sectors", "global_load_sectors", "global_store_sectors") * SECTOR_BYTES
     shared = total("cp_async_bytes", "shared_load_bytes", "shared_store_bytes")
     shared += total("ldmatrix") * LDMATRIX_BYTES
@@ -158,7 +169,7 @@ def estimate(case: Case, config: str, tile: Tile, live: float, device: Device) -
         layer.batch * math.prod(layer.size) * layer.channels * BYTES[case.dtype]
     )
     times = {
-        "arithmetic": device.microseconds(arithmetic),
+        "arithmetic": arithmetic,
         "l2": device.microseconds(l2 / device.l2_bytes_per_cycle),
         "shared": device.microseconds(shared / SHARED_BYTES_PER_CYCLE),
         "memory": bytes_moved / device.memory_gb_per_s / 1e3,
@@ -167,14 +178,15 @@ def estimate(case: Case, config: str, tile: Tile, live: float, device: Device) -
 
 
 def rows_of(cases: list[Case], device: Device) -> list[dict[str, Any]]:
-    tiles: dict[str, tuple[str, Tile]] = {}
+    tiles: dict[str, tuple[dict[str, Any], Tile]] = {}
     rows = []
     for case in cases:
         layer = case.layer
         if layer.id not in tiles:
-            config = chosen_config(layer, case.dtype)
-            tiles[layer.id] = config, measure_tile(layer, case.dtype, config)
-        config, tile = tiles[layer.id]
+            candidate = chosen_candidate(layer, case.dtype)
+            tiles[layer.id] = candidate, measure_tile(layer, case.dtype, candidate["name"])
+        candidate, tile = tiles[layer.id]
+        config = candidate["name"]
         live = live_fraction(case_mask(case, SEED), layer, case.mask_update, rows_of_tile(config))
         rows.append(
             {
@@ -182,8 +194,8 @@ def rows_of(cases: list[Case], device: Device) -> list[dict[str, Any]]:
                 "kernel": config,
                 "live_raster": live.raster,
                 "live_sorted": live.sorted,
-                "raster": estimate(case, config, tile, live.raster, device),
-                "sorted": estimate(case, config, tile, live.sorted, device),
+                "raster": estimate(case, candidate, tile, live.raster, device),
+                "sorted": estimate(case, candidate, tile, live.sorted, device),
                 "tflop": layer.flops() / 1e12,
             }
         )

@@ -70,3 +70,16 @@ def engine(request, monkeypatch) -> str:
 
     monkeypatch.setattr(native, "can_run", checked_can_run)
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def layers_on_one_thread(request):
+    """In tests/nn: the same numbers every time, and no threads, which on tensors this small wait for each other."""
+    if request.path.parent.name != "nn":
+        yield
+        return
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

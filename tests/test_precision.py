@@ -43,6 +43,11 @@ def test_the_setting_of_convolutions_and_what_it_falls_back_on() -> None:
     assert not conv_allows_tf32()
 
 
+def place_of_allow_tf32(op) -> int | None:
+    names = [argument.name for argument in op._schema.arguments]
+    return names.index("allow_tf32") if "allow_tf32" in names else None
+
+
 class Recorded(TorchDispatchMode):
     """Of every operator of the library that was called: its name, and whether TF32 was allowed."""
 
@@ -51,8 +56,8 @@ class Recorded(TorchDispatchMode):
         self.calls: list[tuple[str, bool]] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.namespace == "maskconv_ext" and "allow_tf32" in [argument.name for argument in func._schema.arguments]:
-            self.calls.append((func._opname, args[-1]))
+        if func.namespace == "maskconv_ext" and place_of_allow_tf32(func) is not None:
+            self.calls.append((func._opname, args[place_of_allow_tf32(func)]))
         return func(*args, **(kwargs or {}))
 
 
@@ -81,7 +86,8 @@ def test_a_compiled_function_reads_it_when_traced() -> None:
 
     def backend(module: torch.fx.GraphModule, _: object):
         nodes = [node for node in module.graph.nodes if "maskconv_ext" in str(node.target)]
-        seen.extend(node.args[-1] for node in nodes)
+        place = place_of_allow_tf32(torch.ops.maskconv_ext.forward.default)
+        seen.extend(node.args[place] for node in nodes)
         return module
 
     for precision in ("tf32", "ieee"):

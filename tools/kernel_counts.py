@@ -11,7 +11,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.roofline import NUMPY, array, rows_of_tile, tile_problem, whole_problem  # noqa: E402
+from benchmarks.roofline import NUMPY, array, chosen_candidate, rows_of_tile, run_kernel, tile_problem  # noqa: E402
 from maskconv_ext.bench.suite import SUITE, Layer  # noqa: E402
 
 # Tensor cores with and without stride, pointwise, a sequence and a volume; few channels, float32, depthwise.
@@ -29,15 +29,11 @@ COUNTERS = (
 
 def chosen() -> list[str]:
     """LAYER/PASS/TILE/MASK, the tile being the planner's choice among this library's kernels."""
-    from maskconv_ext import _emulation  # type: ignore[attr-defined]
-
     names = []
     for id in LAYERS:
         layer = _layer(id)
         for direction in PASSES:
-            candidates = _emulation.candidates(direction, whole_problem(layer), layer.dtype)
-            tiles = [c for c in candidates if not c["why_not"] and c["name"] != "composite"]
-            tile = min(tiles, key=lambda c: c["microseconds"])["name"]
+            tile = chosen_candidate(layer, layer.dtype, direction)["name"]
             names += [f"{id}/{direction}/{tile}/{mask}" for mask in MASKS]
     return names
 
@@ -51,8 +47,6 @@ def _layer(id: str) -> Layer:
 
 
 def _count(id: str, direction: str, tile: str, mask: str) -> dict[str, int]:
-    from maskconv_ext import _emulation  # type: ignore[attr-defined]
-
     layer = _layer(id)
     rows = GRAD_WEIGHT_ROWS if direction == "grad_weight" else rows_of_tile(tile)
     problem, size, output = tile_problem(layer, rows)
@@ -73,8 +67,8 @@ def _count(id: str, direction: str, tile: str, mask: str) -> dict[str, int]:
         shapes = {"weight": weight, "grad_weight": weight, "input": (1, *size, layer.channels)}
         shapes["grad_input"] = shapes["input"]
         arrays[given], arrays[result] = array(shapes[given], element), array(shapes[result], element)
-    done = getattr(_emulation, direction)(problem, layer.dtype, arrays, config=tile)
-    return {counter: int(done["counters"][counter]) for counter in COUNTERS}
+    counters = run_kernel(direction, tile, problem, layer.dtype, arrays)
+    return {counter: counters[counter] for counter in COUNTERS}
 
 
 def _aligned(values: np.ndarray) -> np.ndarray:
