@@ -22,9 +22,10 @@ _fastest: dict[Hashable, str] = {}
 
 def is_on() -> bool:
     """Whether to time candidates now. Not while tracing or capturing a graph; not where runs must repeat exactly."""
+    if torch.compiler.is_compiling():  # which cannot trace what follows
+        return False
     return (
         torch.backends.cudnn.benchmark
-        and not torch.compiler.is_compiling()
         and not torch.are_deterministic_algorithms_enabled()
         and not torch.cuda.is_current_stream_capturing()
     )

@@ -157,5 +157,8 @@ def test_the_baseline_is_of_every_pass_and_shows_what_holes_save() -> None:
             edge = counts[name.removesuffix("full") + "edge"]
             assert edge["mma"] <= full["mma"] and sum(edge.values()) < sum(full.values()), name
             layer = next(layer for layer in SUITE if layer.id == name.split("/")[0])
+            if "/mma_" in name:  # every sector that is fetched is used whole, and no lanes wait for a bank
+                assert full["cp_async_bytes"] >= 32 * full["cp_async_sectors"], name
+                assert not any(count for counter, count in full.items() if counter.endswith("bank_conflicts")), name
             packed = "/few_channels/" in name and layer.dtype == "bfloat16"
             assert (full["mma"] > 0) == ("/mma_" in name or packed)

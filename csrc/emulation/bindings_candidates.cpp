@@ -15,6 +15,7 @@ py::list to_list(const Candidates& candidates) {
     py::dict entry;
     entry["name"] = candidate.name;
     entry["why_not"] = candidate.why_not;
+    entry["why_only_named"] = candidate.why_only_named;
     entry["arithmetic"] = candidate.cost.arithmetic;
     entry["l2"] = candidate.cost.l2;
     entry["memory"] = candidate.cost.memory;

@@ -17,11 +17,9 @@ Candidates gemm_candidates(const ConvProblem& problem, const GemmShape& shape, D
                            const DeviceProperties& device) {
   Candidates candidates;
   for (const GemmConfig& config : kGemmConfigs) {
-    Candidate candidate{name(config),
-                        Route::kGemm,
-                        config,
-                        why_not_config(config, problem, shape, dtype, aligned, device),
-                        {}};
+    Candidate candidate{name(config), Route::kGemm,
+                        config,       why_not_config(config, problem, shape, dtype, aligned, device),
+                        {},           {}};
     if (candidate.runs()) candidate.cost = gemm_cost(config, problem, shape, dtype, device);
     candidates.push_back(std::move(candidate));
   }
@@ -33,7 +31,7 @@ bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::k
 Arithmetic fma(DType dtype) { return dtype == DType::kFloat64 ? Arithmetic::kFma64 : Arithmetic::kFma32; }
 
 Candidate depthwise_candidate(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
-  Candidate candidate{"depthwise", Route::kDepthwise, {}, why_not_depthwise(problem), {}};
+  Candidate candidate{"depthwise", Route::kDepthwise, {}, why_not_depthwise(problem), {}, {}};
   if (candidate.runs()) candidate.cost = work_cost(depthwise_work(problem, dtype), fma(dtype), device);
   return candidate;
 }
@@ -44,6 +42,7 @@ Candidate few_channels_candidate(const ConvProblem& problem, const GemmShape& sh
                       Route::kFewChannels,
                       {},
                       why_not_few_channels(problem, shape, dtype, aligned, device),
+                      {},
                       {}};
   const Arithmetic arithmetic = is_half(dtype) ? Arithmetic::kGathered : fma(dtype);
   if (candidate.runs())
@@ -59,10 +58,19 @@ Candidates product_candidates(const ConvProblem& problem, const GemmShape& shape
   return candidates;
 }
 
-// Smaller estimates first, then those that cannot run, otherwise as the table of tiles has them.
+// Smaller estimates first, then those that are not taken, otherwise as the table of tiles has them.
 bool is_better(const Candidate& one, const Candidate& other) {
-  if (one.runs() != other.runs()) return one.runs();
-  return one.runs() && one.cost.microseconds() < other.cost.microseconds();
+  if (one.may_be_chosen() != other.may_be_chosen()) return one.may_be_chosen();
+  return one.may_be_chosen() && one.cost.microseconds() < other.cost.microseconds();
+}
+
+// The framework's convolution rounds its sums to the type of its output.
+Candidate composite_candidate(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
+  Candidate candidate{"composite", Route::kComposite, {}, {}, composite_cost(problem, dtype, device), {}};
+  if (is_half(dtype))
+    candidate.why_only_named =
+        "sums are rounded to 16 bits, or overflow them, before they are scaled: only where it is named";
+  return candidate;
 }
 
 }  // namespace
@@ -74,7 +82,7 @@ Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool alig
     if (candidate.route == Route::kDepthwise && candidate.runs() && window_channels > 1)
       candidate.why_not = "the depthwise kernel needs windows that all groups share, got " +
                           std::to_string(window_channels) + " a position";
-  candidates.push_back({kCompositeName, Route::kComposite, {}, {}, composite_cost(problem, dtype, device)});
+  candidates.push_back(composite_candidate(problem, dtype, device));
   return candidates;
 }
 
@@ -87,8 +95,9 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
                                   const DeviceProperties& device) {
   Candidates candidates;
   for (const GemmConfig& config : grad_weight::kConfigs) {
-    Candidate candidate{
-        name(config), Route::kGemm, config, why_not_grad_weight(config, problem, dtype, aligned, device), {}};
+    Candidate candidate{name(config), Route::kGemm,
+                        config,       why_not_grad_weight(config, problem, dtype, aligned, device),
+                        {},           {}};
     if (candidate.runs()) candidate.cost = plan_grad_weight(config, 0, problem, dtype, device).cost;
     candidates.push_back(std::move(candidate));
   }
@@ -97,6 +106,7 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
                 Route::kFewChannels,
                 few_channels::weight_config_for(problem),
                 why_not_few_channels_grad_weight(problem, dtype, aligned, device),
+                {},
                 {}};
   if (few.runs()) {
     const GemmShape shape = forward_shape(problem);
@@ -109,7 +119,8 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
 const Candidate& choose(const Candidates& candidates, const std::string& wanted) {
   if (wanted.empty()) {
     const auto best = std::min_element(candidates.begin(), candidates.end(), is_better);
-    if (best == candidates.end() || !best->runs()) throw std::invalid_argument("no kernel takes the problem");
+    if (best == candidates.end() || !best->may_be_chosen())
+      throw std::invalid_argument("no kernel takes the problem");
     return *best;
   }
   std::string known;
@@ -130,10 +141,10 @@ std::string to_lines(const Candidates& candidates) {
   std::ostringstream lines;
   for (const Candidate& candidate : sorted) {
     lines << candidate.name << '\t';
-    if (candidate.runs()) {
+    if (candidate.may_be_chosen()) {
       lines << candidate.cost.microseconds() << '\t' << candidate.cost.bound() << '\n';
     } else {
-      lines << '\t' << candidate.why_not << '\n';
+      lines << '\t' << candidate.why_not << candidate.why_only_named << '\n';
     }
   }
   return lines.str();

@@ -14,16 +14,16 @@ enum class Route : int32_t { kGemm, kDepthwise, kFewChannels, kComposite };
 struct Candidate {
   std::string name;
   Route route = Route::kGemm;
-  GemmConfig config;    // of kGemm
-  std::string why_not;  // empty: it can run
-  Cost cost;            // of one that can
+  GemmConfig config;           // of kGemm
+  std::string why_not;         // empty: it can run
+  Cost cost;                   // of one that can
+  std::string why_only_named;  // empty unless it runs for those alone who name it
 
   bool runs() const { return why_not.empty(); }
+  bool may_be_chosen() const { return runs() && why_only_named.empty(); }
 };
 
 using Candidates = std::vector<Candidate>;
-
-inline constexpr const char* kCompositeName = "composite";
 
 // `aligned`: the tensors a pass loads 16 bytes at a time start on such boundaries. `window_channels`: Gw, of
 // windows that are counted before.
@@ -38,8 +38,8 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
 // std::invalid_argument if there is none, or it cannot run.
 const Candidate& choose(const Candidates& candidates, const std::string& wanted);
 
-// A line each: name, microseconds (empty if it cannot run), what bounds it or why it cannot run; separated by
-// tabs. The first line is the one that `choose` takes of its own.
+// A line each: name, microseconds (empty if `choose` would not take it of its own), what bounds it or why it
+// is not taken; separated by tabs. The first line is the one that `choose` takes of its own.
 std::string to_lines(const Candidates& candidates);
 
 }  // namespace maskconv

@@ -76,6 +76,19 @@ def test_a_stride_leaves_the_gradient_its_share_of_the_taps() -> None:
     assert candidates("grad_input", strided)["mma_128x128x32_s4"]["arithmetic"] == pytest.approx(one, rel=0.02)
 
 
+def test_the_composite_of_16_bit_types_runs_only_by_name() -> None:
+    """The framework rounds the sums to 16 bits, or overflows them, before they are scaled."""
+    for dtype in ("float16", "bfloat16"):
+        few = replace(R50_56, dtype=dtype, batch=1, size=(1, 4, 4), channels=512, filters=512)
+        found = candidates("forward", few)
+        assert found["composite"]["microseconds"] == min(c["microseconds"] for c in found.values() if not c["why_not"])
+        assert "16 bits" in found["composite"]["why_only_named"]
+        assert _emulation.chosen("forward", few.problem(), dtype) != "composite"
+        assert _emulation.chosen("forward", few.problem(), dtype, wanted="composite") == "composite"
+    strict = replace(few, dtype="float32")
+    assert _emulation.chosen("forward", strict.problem(), "float32") == "composite"
+
+
 def test_narrow_layers_have_kernels_of_their_own() -> None:
     depthwise = replace(R50_56, channels=96, filters=96, groups=96, kernel=(1, 7, 7), padding=((0, 0), (3, 3), (3, 3)))
     rgb = replace(R50_56, channels=3)
