@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..nn._checks import check_mask
-from ..nn._masking import check_broadcast_mask, check_floating, compute_dtype, select, weight_of
+from ..nn._checks import check_mask, compute_dtype, mask_values, select
+from ..nn._masking import check_broadcast_mask, check_floating
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -189,7 +189,7 @@ def reduce_values(values: Tensor, mask: Tensor | None, reduction: str, weight: T
     """`weight` takes part in the divisor of the mean only: the values have it already."""
     values = select(values, mask)
     dtype = compute_dtype(values)
-    m = torch.ones((), dtype=dtype, device=values.device) if mask is None else weight_of(mask, dtype)
+    m = torch.ones((), dtype=dtype, device=values.device) if mask is None else mask_values(mask, dtype)
     weighted = values.to(dtype) * m
     if reduction == "none":
         return weighted.to(values.dtype)

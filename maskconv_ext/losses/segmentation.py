@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..nn._checks import check_mask
-from ..nn._masking import check_floating, compute_dtype, select, weight_of
+from ..nn._checks import check_mask, compute_dtype, mask_values, select
+from ..nn._masking import check_floating
 from .elementwise import check_reduction, check_same, reduce_values
 
 
@@ -129,7 +129,7 @@ def masked_dice(
         m, target = m.unsqueeze(1), target.unsqueeze(1)
         classes = torch.arange(input.shape[1], device=input.device).view(1, -1, *[1] * (input.dim() - 2))
         t = (target == classes).to(dtype)
-    p, weights = select(input, m).to(dtype), weight_of(m, dtype)
+    p, weights = select(input, m).to(dtype), mask_values(m, dtype)
     above, below = (
         smooth + (table.sum(2) if per_sample else table.sum((0, 2)))
         for table in (values.unsqueeze(-1).flatten(2) for values in (2 * weights * p * t, weights * (p + t)))

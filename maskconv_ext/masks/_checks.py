@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arguments import HARD_MASK_DTYPES, INPUT_DTYPES
+from ..arguments import check_mask_dtype
 
 
 def is_int(value: Any) -> bool:
@@ -42,11 +42,7 @@ def check_holds(op: str, name: str, value: Any, dtype: torch.dtype) -> None:
 
 def check_mask_tensor(op: str, mask: Any) -> None:
     check_tensor(op, "mask", mask)
-    if mask.dtype not in HARD_MASK_DTYPES and mask.dtype not in INPUT_DTYPES:
-        raise TypeError(
-            f"{op}: mask: got {mask.dtype}, needs bool, uint8 or a floating dtype; write mask != 0 for a mask of 0 and "
-            f"1, mask.float() for a soft mask"
-        )
+    check_mask_dtype(op, mask)
 
 
 def check_shape(op: str, shape: Any, rank: int | None = None) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
 from ..arguments import AXIS_NAMES, INPUT_DTYPES, check_mask_dtype, check_mask_shape, is_soft
 from ..arguments import check_mask as parse_mask_channels
@@ -80,9 +81,14 @@ def per_channel(tensor: Tensor, parts: Sequence[int]) -> Tensor:
     return tensor if tensor.shape[1] in (1, sum(parts)) else repeat_parts(tensor, parts)
 
 
-def select(x: Tensor, valid: Tensor) -> Tensor:
-    """`x` where `valid`, else 0. Not a product: NaN and Inf elsewhere are gone, from the gradient too."""
-    return torch.where(valid != 0, x, 0.0)
+def select(x: Tensor, mask: Tensor | None) -> Tensor:
+    """`x` where the mask is not 0, else 0. Not a product: NaN and Inf elsewhere are gone, from the gradient too."""
+    if mask is None:
+        return x
+    selected = torch.where(mask != 0, x, x.new_zeros(()))
+    layout = suggest_memory_format(x)
+    # A mask of several channels would impose its own layout.
+    return selected if layout == torch.contiguous_format else selected.contiguous(memory_format=layout)
 
 
 def weigh(x: Tensor, mask: Tensor, parts: Sequence[int]) -> Tensor:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
-from torch._prims_common import suggest_memory_format
 
-from ..arguments import INPUT_DTYPES, is_soft
+from ..arguments import INPUT_DTYPES
 from ..reference import repeat_parts
 from ._checks import check_mask, check_mask_type
 
@@ -63,23 +61,3 @@ def channel_mask(op: str, x: Tensor, mask: Tensor | None, parts: tuple[int, ...]
     if mask is None or parts is None or mask.shape[1] == 1:
         return mask
     return repeat_parts(mask, parts)
-
-
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of sums over `x`."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def weight_of(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """m: 0 and 1 of a hard mask, the values of a soft one."""
-    return (mask if is_soft(mask) else mask != 0).to(dtype)
-
-
-def select(x: Tensor, mask: Tensor | None) -> Tensor:
-    """`x` with 0 where nothing is valid; neither values nor gradients pass there."""
-    if mask is None:
-        return x
-    selected = torch.where(mask != 0, x, x.new_zeros(()))
-    layout = suggest_memory_format(x)
-    # A mask of several channels would impose its own layout.
-    return selected if layout == torch.contiguous_format else selected.contiguous(memory_format=layout)

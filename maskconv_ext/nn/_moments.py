@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..arguments import is_soft
-from ._masking import compute_dtype, select, weight_of
+from ._checks import compute_dtype, mask_values, select
 
 
 class Moments(NamedTuple):
@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 def masked_moments(x: Tensor, mask: Tensor, dims: tuple[int, ...]) -> Moments:
     """Moments of `x` over `dims`, which stay as dimensions of size 1; `mask` broadcasts to `x`."""
     dtype = compute_dtype(x)
-    x, m = select(x, mask).to(dtype), weight_of(mask, dtype)
+    x, m = select(x, mask).to(dtype), mask_values(mask, dtype)
     weight = _sum_as(x, m, dims)
     positions = _sum_as(x, (mask != 0).to(dtype), dims) if is_soft(mask) else weight
     divisor = torch.where(weight != 0, weight, 1.0)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._masking import channel_mask, check_floating, parse_parts, select
+from ._checks import select
+from ._masking import channel_mask, check_floating, parse_parts
 
 
 class Masked(nn.Module):

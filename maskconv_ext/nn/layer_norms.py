@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
 
-from ._masking import channel_mask, check_broadcast_mask, check_floating, check_input, parse_parts, select
+from ._checks import select
+from ._masking import channel_mask, check_broadcast_mask, check_floating, check_input, parse_parts
 from ._moments import masked_moments, per_channel, scaled, update_running
 
 

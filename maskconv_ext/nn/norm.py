@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ._masking import channel_mask, check_input, parse_parts, select
+from ._checks import select
+from ._masking import channel_mask, check_input, parse_parts
 from ._moments import across_ranks, masked_moments, per_channel, scaled, update_running
 
 
