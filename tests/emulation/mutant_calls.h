@@ -13,10 +13,12 @@ struct MutantArrays {
   void* const* at;
   const int64_t* bytes;
 
+  // Those from `first_written` to `last_written` are.
   template <size_t kCount>
-  void add(GlobalMemory& memory, const char* const (&names)[kCount], size_t first_written) const {
+  void add(GlobalMemory& memory, const char* const (&names)[kCount], size_t first_written,
+           size_t last_written = kCount - 1) const {
     for (size_t i = 0; i < kCount; ++i)
-      if (at[i] != nullptr) memory.add(at[i], bytes[i], i >= first_written, names[i]);
+      if (at[i] != nullptr) memory.add(at[i], bytes[i], i >= first_written && i <= last_written, names[i]);
   }
 };
 
@@ -28,6 +30,9 @@ Arguments mutant_arguments(const int64_t* problem, int64_t is_bfloat16) {
   return arguments;
 }
 
+// The arrays: input, mask, weight, bias, window sums and valid(q) counted before, or null, output, out_mask,
+// window_sum, of which the last three are written, and row_order. What follows the problem's integers is said
+// of the windows: their channels, window size, and whether they are soft.
 template <class Launch>
 int call_forward(Launch run, const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
                  const MutantArrays& arrays, uint64_t seed, int64_t* counted, char* message, int64_t size) {
@@ -38,18 +43,26 @@ int call_forward(Launch run, const int64_t* problem, double threshold, double fi
   arguments.mask = static_cast<const uint8_t*>(arrays.at[1]);
   arguments.weight = arrays.at[2];
   arguments.bias = arrays.at[3];
-  arguments.output = arrays.at[4];
-  arguments.out_mask = arrays.at[5];
-  arguments.window_sum = static_cast<int32_t*>(arrays.at[6]);
+  const int64_t* given = problem + kProblemIntegers;
+  arguments.given = {arrays.at[4], static_cast<const uint8_t*>(arrays.at[5]), static_cast<int32_t>(given[0]),
+                     static_cast<int32_t>(given[1]), given[2] != 0};
+  arguments.output = arrays.at[6];
+  arguments.out_mask = arrays.at[7];
+  arguments.window_sum = static_cast<int32_t*>(arrays.at[8]);
+  arguments.row_order = static_cast<const uint32_t*>(arrays.at[9]);
   return report(
       [&] {
         GlobalMemory memory;
-        arrays.add(memory, {"input", "mask", "weight", "bias", "output", "out_mask", "window_sum"}, 4);
+        arrays.add(memory,
+                   {"input", "mask", "weight", "bias", "given_sum", "given_valid", "output", "out_mask",
+                    "window_sum", "row_order"},
+                   6, 8);
         return run(arguments, LaunchOptions{seed, false}, memory);
       },
       counted, message, size);
 }
 
+// grad, valid, mask, weight, grad_input, which is written, and row_order.
 template <class Launch>
 int call_grad_input(Launch run, const int64_t* problem, int64_t is_bfloat16, const MutantArrays& arrays,
                     uint64_t seed, int64_t* counted, char* message, int64_t size) {
@@ -59,10 +72,11 @@ int call_grad_input(Launch run, const int64_t* problem, int64_t is_bfloat16, con
   arguments.mask = static_cast<const uint8_t*>(arrays.at[2]);
   arguments.weight = arrays.at[3];
   arguments.grad_input = arrays.at[4];
+  arguments.row_order = static_cast<const uint32_t*>(arrays.at[5]);
   return report(
       [&] {
         GlobalMemory memory;
-        arrays.add(memory, {"grad", "valid", "mask", "weight", "grad_input"}, 4);
+        arrays.add(memory, {"grad", "valid", "mask", "weight", "grad_input", "row_order"}, 4, 4);
         return run(arguments, LaunchOptions{seed, false}, memory);
       },
       counted, message, size);

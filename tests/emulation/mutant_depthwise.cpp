@@ -3,6 +3,7 @@
 
 #include "emulation/depthwise_launch.h"
 #include "mutant_calls.h"
+#include "plan/cost.cpp"
 #include "plan/depthwise.cpp"
 #include "plan/depthwise_grad_weight.cpp"
 #include "plan/forward_planner.cpp"

@@ -4,6 +4,7 @@
 #include "kernels/forward.cuh"
 #include "kernels/grad_input.cuh"
 #include "mutant_calls.h"
+#include "plan/cost.cpp"
 #include "plan/few_channels.cpp"
 #include "plan/forward_planner.cpp"
 #include "plan/gemm_planner.cpp"

@@ -3,6 +3,7 @@
 #include "emulation/gemm_launch.h"
 #include "emulation/row_order_launch.h"
 #include "kernels/grad_input.cuh"
+#include "mutant_calls.h"
 #include "mutant_row_order.h"
 
 using namespace maskconv;
@@ -10,44 +11,22 @@ using namespace maskconv::emulation;
 
 namespace {
 
-template <GemmConfig kConfig, class Element>
-Counters run(const GradInputArguments& arguments, const LaunchOptions& options, GlobalMemory& memory) {
-  return launch_instance<GradInput, kConfig, Element>(make_grad_input_params(arguments, kConfig), options,
-                                                      memory);
-}
-
 constexpr GemmConfig kFloat32 = kTf32 ? kTf32_64x64 : kSimt64x64;
+
+Counters run(const GradInputArguments& arguments, const LaunchOptions& options, GlobalMemory& memory) {
+  return arguments.dtype == DType::kBFloat16
+             ? launch_instance<GradInput, kMma64x64, bf16>(make_grad_input_params(arguments, kMma64x64),
+                                                           options, memory)
+             : launch_instance<GradInput, kFloat32, float>(make_grad_input_params(arguments, kFloat32),
+                                                           options, memory);
+}
 
 }  // namespace
 
-// `arrays` and `bytes`: grad, valid, mask, weight, grad_input, which is written, and row_order.
-extern "C" int run_grad_input(const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
+extern "C" int run_grad_input(const int64_t* problem, double, double, int64_t is_bfloat16,
                               void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
                               char* message, int64_t size) {
-  constexpr const char* kNames[] = {"grad", "valid", "mask", "weight", "grad_input", "row_order"};
-  constexpr int kWritten = 4;
-  GradInputArguments arguments;
-  arguments.problem = read_problem(problem);
-  arguments.problem.threshold = threshold;
-  arguments.problem.fill = fill;
-  arguments.dtype = is_bfloat16 != 0 ? DType::kBFloat16 : DType::kFloat32;
-  arguments.grad = arrays[0];
-  arguments.valid = static_cast<const uint8_t*>(arrays[1]);
-  arguments.mask = static_cast<const uint8_t*>(arrays[2]);
-  arguments.weight = arrays[3];
-  arguments.grad_input = arrays[4];
-  arguments.row_order = static_cast<const uint32_t*>(arrays[5]);
-
-  return report(
-      [&] {
-        GlobalMemory memory;
-        for (int i = 0; i < 6; ++i)
-          if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], i == kWritten, kNames[i]);
-        const LaunchOptions options{seed, false};
-        return is_bfloat16 != 0 ? run<kMma64x64, bf16>(arguments, options, memory)
-                                : run<kFloat32, float>(arguments, options, memory);
-      },
-      counted, message, size);
+  return call_grad_input(run, problem, is_bfloat16, {arrays, bytes}, seed, counted, message, size);
 }
 
 // `arrays` and `bytes`: mask, valid, and keys and numbers, which are written. Counted are the bits of the
