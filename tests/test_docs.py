@@ -1,7 +1,4 @@
-"""The examples in the documentation run: the blocks of a page one after the other, in one namespace.
-
-A block behind a line `<!-- pending -->` shows what is not there yet; it is skipped, and reported as skipped.
-"""
+"""The examples in the documentation run: the blocks of a page one after the other, in one namespace."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^(?P<pending><!-- pending -->\n+)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +18,6 @@ class Block:
     page: Path
     line: int  # of the first line of code
     code: str
-    pending: bool
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -30,8 +26,7 @@ class Block:
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     blocks = [
-        Block(page, text.count("\n", 0, match.start("code")) + 1, match["code"], match["pending"] is not None)
-        for match in BLOCK.finditer(text)
+        Block(page, text.count("\n", 0, match.start("code")) + 1, match["code"]) for match in BLOCK.finditer(text)
     ]
     assert len(blocks) == text.count("```python"), f"{page}: a block does not begin and end at the start of a line"
     return blocks
@@ -61,12 +56,9 @@ def sessions() -> dict[Path, Session]:
 
 @pytest.mark.parametrize("block", [block for blocks in PAGES.values() for block in blocks], ids=str)
 def test_example(block, sessions):
-    compile(block.code, str(block), "exec")
-    if block.pending:
-        pytest.skip(f"{block} is pending")
     if block.page not in sessions:
         sessions[block.page] = Session(block.page)
     session = sessions[block.page]
     for earlier in PAGES[block.page]:
-        if session.line < earlier.line <= block.line and not earlier.pending:
+        if session.line < earlier.line <= block.line:
             session.run(earlier)
