@@ -56,9 +56,10 @@ def _masked_conv(
     if _check_soft_masks:
         check_soft_values(op, mask)
 
-    input = pad_by_modes(input, options.geometry, modes)
-    mask = None if mask is None else pad_by_modes(mask, options.geometry, modes)
-    options = dataclasses.replace(options, geometry=options.geometry.after_modes(modes))
+    if any(mode != "zeros" for mode in modes):
+        input = pad_by_modes(input, options.geometry, modes)
+        mask = None if mask is None else pad_by_modes(mask, options.geometry, modes)
+        options = dataclasses.replace(options, geometry=options.geometry.after_modes(modes))
 
     # As F.conv2d under autocast; the mask keeps counting in its own dtype.
     device = input.device.type
