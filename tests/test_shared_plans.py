@@ -272,3 +272,29 @@ def test_masks_that_are_not_bool_and_shared_are_computed() -> None:
         out_mask = conv(x, mask)[1]
         assert out_mask is not mask
         assert torch.equal(out_mask, masked_conv2d(x, mask, conv.weight, padding=1, mask_update="center")[1])
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
+def test_streams_and_captured_graphs_share_nothing_with_others(device) -> None:
+    require_native()
+    conv, x = center(16).to(device), torch.randn(2, 16, 32, 32, device=device)
+    mask, side = torch.rand(2, 1, 32, 32, device=device) < 0.3, torch.cuda.Stream()
+
+    def plans() -> int:
+        return len(mask_plan._shared.get().of_masks[mask][1])
+
+    with torch.no_grad(), share_plans():
+        expected, _ = conv(x, mask)
+        conv(x, mask)
+        assert plans() == 1
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            conv(x, mask)
+        torch.cuda.current_stream().wait_stream(side)
+        assert plans() == 2
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output, _ = conv(x, mask)
+        assert plans() == 2
+    graph.replay()
+    assert torch.equal(output, expected)
