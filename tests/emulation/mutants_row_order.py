@@ -34,6 +34,8 @@ ROW_ORDER = (
      ("wrong",), "forward"),
     ("windows beyond the last row", FORWARD, "tile.speaks_for_rows && row.position >= 0", "tile.speaks_for_rows",
      ("out_of_bounds",), "forward"),
+    ("row tail scanned", ROW_ORDER_DEVICE, "if (place >= rows) return -1;", "", ("out_of_bounds",), "forward"),
+    ("grad: row tail scanned", ROW_ORDER_DEVICE, "if (place >= rows) return -1;", "", ("out_of_bounds",), "grad_input"),
     ("rows that there are none of", ROW_ORDER_DEVICE, "return row < rows ? row : -1;", "return row;",
      ("out_of_bounds",), "forward"),
     ("grad: rows that there are none of", ROW_ORDER_DEVICE, "return row < rows ? row : -1;", "return row;",
