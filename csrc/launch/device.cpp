@@ -39,7 +39,8 @@ DeviceProperties properties_of(int device) {
 DeviceProperties current_device_properties() {
   int device = 0;
   check_cuda(cudaGetDevice(&device), "asking for the current CUDA device");
-  // Every launch wants to know, and would ask the driver seven times; clock rates may be read from the device.
+  // Every launch wants to know, and would ask the driver seven times; clock rates may be read from the
+  // device.
   thread_local std::map<int, DeviceProperties> known;
   const auto found = known.find(device);
   return found != known.end() ? found->second : known.emplace(device, properties_of(device)).first->second;
