@@ -10,7 +10,7 @@ GPU_CHECK_ARGS ?=
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format build wheel cuda-compile instruction-gate gpu-check clean
+.PHONY: help demo test lint format build wheel cuda-compile readme-figures instruction-gate gpu-check clean
 
 help:
 	@echo "make demo          the demonstration on real images, with pictures"
@@ -19,6 +19,7 @@ help:
 	@echo "make build         the native library and the emulation, in place;  make wheel  a wheel in dist/"
 	@echo "make cuda-compile  the CUDA kernels for sm_80 and sm_90a, with registers and spills"
 	@echo "make instruction-gate  instructions of the CPU engine under valgrind, against the baseline"
+	@echo "make readme-figures  tables and pictures of the documents, from benchmarks/results"
 	@echo "make gpu-check     everything a machine with a GPU can verify, as one JSON"
 	@echo "VENV=none PYTHON=python3: with that interpreter's own packages, offline"
 
@@ -90,6 +91,9 @@ else
 cuda-compile: $(VENV)/installed_base
 endif
 	@$(PY) tools/cuda_compile.py
+
+readme-figures: $(call INSTALLED,demo)
+	$(PY) tools/update_docs.py --pictures
 
 instruction-gate: build
 	@$(PY) tools/instruction_counts.py --only cpu

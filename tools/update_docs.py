@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cpu_results
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURE = "docs/images/disparity_90.png"
@@ -93,8 +95,12 @@ def roofline() -> str:
 
 
 DOCUMENTS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"gpu": gpu, "demo": demo},
+    "README.md": {"gpu": gpu, "cpu": cpu_results.summary, "demo": demo},
     "docs/performance-log.md": {"roofline": roofline},
+    "docs/when-it-pays.md": {
+        "cpu-live-outputs": cpu_results.by_live_outputs,
+        "cpu-masks": cpu_results.with_their_masks,
+    },
 }
 
 
@@ -111,7 +117,11 @@ def updated(name: str, text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="fail if a document is not current")
-    check = parser.parse_args().check
+    parser.add_argument("--pictures", action="store_true", help="draw those that come from results anew, too")
+    arguments = parser.parse_args()
+    check = arguments.check
+    if arguments.pictures:
+        cpu_results.save_picture()
     for name in DOCUMENTS:
         path = ROOT / name
         old = path.read_text()
