@@ -11,7 +11,8 @@ from torch.nn.modules.conv import _ConvNd, _LazyConvXdMixin
 
 from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
-from ._checks import Pair
+from ._checks import Pair, mask_parts, per_channel
+from ._inside import check_inside, inside_mask, rule_inside
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -81,7 +82,10 @@ class _MaskedConv(MaskOptions):
         super().__init__(*args, **kwargs)
         op = type(self).__name__
         check_choice(op, "normalization", normalization, NORMALIZATIONS)
-        parse_mask_update(op, mask_update)
+        if mask_update == "inside":
+            check_inside(op, self.kernel_size, self.padding, self.dilation)
+        else:
+            parse_mask_update(op, mask_update)
         parse_fill(op, fill, self.weight.dtype)
         check_pad_is_valid(op, pad_is_valid)
         self.normalization = normalization
@@ -93,15 +97,32 @@ class _MaskedConv(MaskOptions):
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Pair:
         if mask is None and self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence":
             return self._conv_forward(input, self.weight, self.bias), None
+        rule: Any = self.mask_update
+        if rule == "inside":
+            rule = rule_inside(self.kernel_size, self.stride, self.padding, self.dilation) or "any"
         output, out_mask = FUNCTIONS[len(self.kernel_size)](
             input, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
-            normalization=self.normalization, mask_update=self.mask_update, fill=self.fill,
+            normalization=self.normalization, mask_update=rule, fill=self.fill,
             # Without a mask nothing is missing, the padding included.
             pad_is_valid=self.pad_is_valid or mask is None,
             padding_mode=self.padding_mode, mask_channels=self.mask_channels,
         )  # fmt: skip
+        if self.mask_update == "inside" and rule == "any" and mask is not None:
+            return self._inside(output, input, mask)
         # Only the confidence in a filter whose weights sum to 0 is below 1 in a full window.
         return output, None if mask is None and self.mask_update != "confidence" else out_mask
+
+    def _inside(self, output: Tensor, input: Tensor, mask: Tensor) -> Pair:
+        """Of an output under the rule "any", what is inside."""
+        parts = mask_parts(type(self).__name__, input, mask, self.mask_channels)
+        valid = inside_mask(mask, self.kernel_size, self.stride, self.padding, self.dilation, output.shape[2:])
+        if len(parts) > 1:
+            valid = per_channel(valid, parts).unflatten(1, (self.groups, -1)).amin(2)
+        fill: Any = self.fill
+        if fill == "bias":
+            fill = 0.0 if self.bias is None else self.bias.view(-1, *[1] * len(self.kernel_size))
+        of_filter = valid if valid.shape[1] == 1 else valid.repeat_interleave(self.out_channels // self.groups, 1)
+        return torch.where(of_filter != 0, output, fill), valid
 
 
 class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]
@@ -120,6 +141,9 @@ class MaskedConv2d(_MaskedConv, nn.Conv2d):  # type: ignore[misc]
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype: as
             nn.Conv2d.
         normalization, mask_update, fill, pad_is_valid, mask_channels: keyword options of `masked_conv2d`.
+        mask_update: also `"inside"`, for padded batches: valid where the window, less the padding, is. The mask then
+            never grows, and each image of a batch has the outputs that it has alone. It is `"all"` without padding and
+            `"center"` with that which keeps the size.
 
     Shapes:
         input (N, C, H, W); mask (N or 1, M, H, W) with M = 1, C or `len(mask_channels)`, bool, uint8 or floating, or

@@ -211,7 +211,7 @@ X, M, W, B = torch.zeros(2, 4, 6, 5), torch.ones(2, 1, 6, 5, dtype=torch.bool), 
          "mask_channels: got (1, 2), which add up to 3, needs a sum of 4, the channels of input"),
         (dict(normalization="weight"), ValueError,
          "normalization: got 'weight', needs one of 'ratio', 'mean', 'sqrt', 'none'"),
-        (dict(mask_update="center"), ValueError, "mask_update: got 'center', needs 'any', 'all' or a float in (0, 1]"),
+        (dict(mask_update="center"), ValueError, "mask_update: got 'center', needs 'any', 'all', 'inside' or a float in (0, 1]"),
         (dict(fill=None), ValueError, "fill: got None, needs a number or 'bias'"),
     ],
 )  # fmt: skip
