@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ._checks import Pair, check_mask, select
 from .containers import _as_one_dtype
@@ -44,9 +44,9 @@ class MaskedMul(nn.Module):
                     f"MaskedMul: input {i}: got shape {tuple(pair[0].shape)}, needs {pairs[0][0].dim()} dimensions, as "
                     f"input 0"
                 )
-        output = select(*pairs[0])
-        for x, mask in pairs[1:]:
-            output = output * select(x, mask)
+        output = self.valid_part(*pairs[0])
+        for pair in pairs[1:]:
+            output = self.combine(output, self.valid_part(*pair))
         masks = [mask for _, mask in pairs if mask is not None]
         if not masks:
             return output, None
@@ -56,3 +56,9 @@ class MaskedMul(nn.Module):
             out_mask = torch.minimum(out_mask, mask)
         out_mask = out_mask.expand(*out_mask.shape[:2], *output.shape[2:])
         return select(output, out_mask), out_mask
+
+    def valid_part(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return select(x, mask)
+
+    def combine(self, first: Tensor, second: Tensor) -> Tensor:
+        return first * second

@@ -1,0 +1,87 @@
+"""Trees of modules: copied around the same tensors, and put back together."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+# What every module has: registered tensors and modules, hooks, and its mode.
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
+def copy_tree(module: nn.Module, copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
+    """The same tree of modules anew, around the same Parameters and buffers. What is shared in it stays shared."""
+    copies = {} if copies is None else copies
+    if module in copies:
+        return copies[module]
+    if isinstance(module, torch.jit.ScriptModule):  # has no attributes of Python to copy
+        return copies.setdefault(module, module)
+    copied = copies[module] = copy.copy(module)
+    for name in OF_EVERY_MODULE:
+        value = copied.__dict__.get(name)
+        if isinstance(value, dict | set):
+            copied.__dict__[name] = value.copy()
+    for name, child in module._modules.items():
+        copied._modules[name] = None if child is None else copy_tree(child, copies)
+    return copied
+
+
+def rebuild(module: nn.Module, replaced: dict[nn.Module, nn.Module], done: set[nn.Module] | None = None) -> nn.Module:
+    """The tree with `replaced[m]` in the place of each `m`, below which stands what stood below `m`."""
+    done = set() if done is None else done
+    new = replaced.get(module, module)
+    if new not in done:
+        done.add(new)
+        for name, child in module._modules.items():
+            new._modules[name] = None if child is None else rebuild(child, replaced, done)
+    return new
+
+
+def adopt(module: nn.Module, original: nn.Module) -> Any:
+    """`module` with the tensors, children, hooks and mode of `original`."""
+    for name in OF_EVERY_MODULE:
+        value = original.__dict__[name]
+        module.__dict__[name] = value.copy() if isinstance(value, dict | set) else value
+    return module
+
+
+class Skeleton:
+    """A tree of modules without its tensors, for `unconvert`: not a Module, so that no state_dict finds it."""
+
+    def __init__(self, root: nn.Module, converted: nn.Module) -> None:
+        self.root = copy_tree(root)
+        for module in self.root.modules():
+            for tensors in (module._parameters, module._buffers):
+                tensors.update(dict.fromkeys(tensors))
+        # What a conversion put where: anything else found there later was put by someone else, and stays.
+        self.classes = {path: type(module) for path, module in converted.named_modules(remove_duplicate=False)}
+
+    def restore(self, converted: nn.Module) -> nn.Module:
+        """The tree with the tensors and modes of `converted`."""
+        root = copy_tree(self.root)
+        self._restore(root, converted, "", set())
+        return root
+
+    def _restore(self, module: nn.Module, current: nn.Module, path: str, done: set[nn.Module]) -> None:
+        if module in done:
+            return
+        done.add(module)
+        for tensors, found in ((module._parameters, current._parameters), (module._buffers, current._buffers)):
+            tensors.update({name: found.get(name) for name in tensors})
+        module.training = current.training
+        for name, child in module._modules.items():
+            at, there = f"{path}{name}", current._modules.get(name)
+            if child is None or there is None or type(there) is type(child) or type(there) is not self.classes[at]:
+                module._modules[name] = None if there is None else self._as_it_was(copy_tree(there), child)
+            else:
+                self._restore(child, there, f"{at}.", done)
+
+    @staticmethod
+    def _as_it_was(found: nn.Module, original: nn.Module | None) -> nn.Module:
+        """Activations do not write their input in a converted model."""
+        if type(found) is type(original) and hasattr(original, "inplace"):
+            found.inplace = original.inplace  # type: ignore[assignment]
+        return found
