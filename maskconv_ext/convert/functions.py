@@ -11,8 +11,8 @@ import torch
 from torch import fx
 from torch.fx.node import _get_qualified_name
 
-from .. import masked_conv1d, masked_conv2d, masked_conv3d
 from .. import nn as masked
+from ..nn.conv import conv_by_rule
 from . import operations
 from .layers import check_interpolation
 from .report import Unconvertible
@@ -44,14 +44,14 @@ METADATA = frozenset(
     "size dim ndimension numel getattr is_floating_point is_contiguous stride new_zeros new_ones new_empty new_full "
     "zeros_like ones_like empty_like full_like rand_like randn_like get_device".split()
 )
+OF_ITS_SIZE = frozenset("expand_as view_as reshape_as".split())  # of the second argument's, which may have a mask
 ATTRIBUTES = frozenset("shape dtype device ndim requires_grad is_cuda layout".split())
 ALIASES = {
     "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "truediv", "subtract": "sub", "concat": "cat",
     "concatenate": "cat", "swapdims": "transpose", "swapaxes": "transpose", "divide": "div", "multiply": "mul",
     "upsample": "interpolate", "absolute": "abs", "negative": "neg", "ipow": "pow",
 }  # fmt: skip
-MODULES = ("torch.", "_operator.", "builtins.", "math.")
-CONVOLUTIONS = {"conv1d": masked_conv1d, "conv2d": masked_conv2d, "conv3d": masked_conv3d}
+MODULES = ("torch.", "_operator.", "math.")
 POOLS = {"max_pool": masked.masked_max_pool, "avg_pool": masked.masked_avg_pool}
 ADAPTIVE = {
     "adaptive_max_pool": masked.masked_adaptive_max_pool,
@@ -63,10 +63,11 @@ def operation_of(node: fx.Node) -> tuple[str, bool]:
     """The name of a function or method, and whether it writes its first argument."""
     if node.op == "call_method":
         name = str(node.target)
-    elif _get_qualified_name(node.target).startswith(MODULES):  # type: ignore[arg-type]
-        name = node.target.__name__  # type: ignore[union-attr]
     else:
-        raise Unconvertible(f"no masked form of {_get_qualified_name(node.target)} is known")  # type: ignore[arg-type]
+        qualified = _get_qualified_name(node.target)  # type: ignore[arg-type]
+        if "." in qualified and not qualified.startswith(MODULES):
+            raise Unconvertible(f"no masked form of {qualified} is known")
+        name = node.target.__name__  # type: ignore[union-attr]
     writes = name in ("iadd", "isub", "imul", "itruediv", "ipow") or bool(node.kwargs.get("inplace"))
     if name.endswith("_") and not name.endswith("__"):
         name, writes = name[:-1], True
@@ -81,7 +82,7 @@ def lower(lowering: Lowering, node: fx.Node, args: tuple[Any, ...], kwargs: dict
     kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
     if name == "getattr" and args[1] not in ATTRIBUTES:
         raise Unconvertible(f"no masked form of the attribute {args[1]} is known")
-    if name in METADATA:
+    if name in METADATA or (name in OF_ITS_SIZE and args[0] not in values):
         return lowering.plain_call(node, args, kwargs)
     result: Any = None
     if name in HANDLERS:
@@ -142,6 +143,15 @@ def cat(lowering: Lowering, node: fx.Node, name: str, tensors: Any, dim: Any = 0
     masks = [tensor.mask if isinstance(tensor, Value) else None for tensor in tensors]
     result = lowering.pair(operations.concatenate, xs, masks, dim)
     return lowering.value(result, like=values[0], clean=all(value.clean for value in values))
+
+
+def stack(lowering: Lowering, node: fx.Node, name: str, tensors: Any, dim: Any = 0) -> Value:
+    if len(values_in(tensors)) != len(tensors):
+        raise Unconvertible("stack of tensors some of which have no mask has no masked form")
+    moved = [lowering.pair(operations.follow, "unsqueeze", value.x, value.mask, dim) for value in tensors]
+    result = lowering.pair(operations.concatenate, [x for x, _ in moved], [mask for _, mask in moved], dim)
+    rank = None if tensors[0].rank is None else tensors[0].rank + 1
+    return lowering.value(result, like=tensors[0], rank=rank, channel=1, clean=all(value.clean for value in tensors))
 
 
 def _move_rank(name: str, value: Value, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | None, int]:
@@ -232,17 +242,15 @@ def reduce(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], 
 def convolve(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """F.conv2d with a weight that the forward computes."""
     names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    given = {**dict(zip(names, args)), **kwargs}
+    given = {"bias": None, **dict(zip(names, args)), **kwargs}
     value, weight = given.pop("input"), given.pop("weight")
     if not isinstance(weight, fx.Node) or values_in(given):
         raise Unconvertible(f"{name} with a masked weight or bias has no masked form")
     options = lowering.options
-    rule = options.mask_update
-    if options.inside:
-        raise Unconvertible(f"{name} with a computed weight knows no mask_update='inside'")
     result = lowering.pair(
-        CONVOLUTIONS[name], value.x, value.mask, weight, given.pop("bias", None), **given,
-        normalization=options.normalization, mask_update=rule, fill=options.fill, pad_is_valid=options.pad_is_valid,
+        conv_by_rule, value.x, value.mask, weight, **given,
+        normalization=options.normalization, mask_update=options.mask_update, fill=options.fill,
+        pad_is_valid=options.pad_is_valid,
     )  # fmt: skip
     mask = lowering.call(operations.spread_like, result[1], result[0])
     return lowering.value((result[0], mask), like=value)
@@ -308,7 +316,7 @@ def linear(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], 
 def softmax(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = {**dict(zip(("input", "dim"), args)), **kwargs}
     value = given.pop("input")
-    given.pop("stacklevel", None)
+    given.pop("_stacklevel", None)
     if given.get("dim") is None:
         raise Unconvertible(f"{name} along no given dimension has no masked form")
     return lowering.value(lowering.pair(operations.softmax, name, value.x, value.mask, **given), like=value)
@@ -324,16 +332,18 @@ def _norm(function: Callable[..., Any], *names: str) -> Handler:
     return handler
 
 
-def _cat(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return cat(lowering, node, name, *args, **kwargs)
+def _spread(function: Callable[..., Value]) -> Handler:
+    """A handler of a function that takes its arguments by their names."""
+    return lambda lowering, node, name, args, kwargs: function(lowering, node, name, *args, **kwargs)
 
 
 HANDLERS: dict[str, Handler] = {
     "add": add,
     "sub": add,
-    "cat": _cat,
+    "cat": _spread(cat),
+    "stack": _spread(stack),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "norm"), reduce),
-    **dict.fromkeys(CONVOLUTIONS, convolve),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolve),
     **{f"{kind}{rank}d": pool for kind in POOLS for rank in (1, 2, 3)},
     **{f"{kind}{rank}d": adaptive_pool for kind in ADAPTIVE for rank in (1, 2, 3)},
     "interpolate": interpolate,

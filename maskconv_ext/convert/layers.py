@@ -76,7 +76,12 @@ def _conv(conv: Any, options: Options) -> nn.Module:
 
 
 def _conv_same(conv: Any, options: Options) -> nn.Module:
-    """Padded by TensorFlow's rule, outside the image."""
+    """Padded by TensorFlow's rule."""
+    if options.inside and any(step > 1 for step in conv.stride):
+        raise Unconvertible(
+            "its padding depends on the size of what it is given, so in a padded batch an image has not what it has "
+            "alone"
+        )
     layer: Any = _conv(conv, options)
     layer.padding = "same"
     return layer

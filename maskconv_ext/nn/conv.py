@@ -95,34 +95,62 @@ class _MaskedConv(MaskOptions):
         self.mask_channels = None if mask_channels is None else tuple(mask_channels)
 
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Pair:
-        if mask is None and self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence":
+        # torch.nn knows no "same" with strides.
+        plain = self.padding != "same" or all(step == 1 for step in self.stride)
+        if plain and mask is None and self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence":
             return self._conv_forward(input, self.weight, self.bias), None
-        rule: Any = self.mask_update
-        if rule == "inside":
-            rule = rule_inside(self.kernel_size, self.stride, self.padding, self.dilation) or "any"
-        output, out_mask = FUNCTIONS[len(self.kernel_size)](
+        return conv_by_rule(
             input, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
-            normalization=self.normalization, mask_update=rule, fill=self.fill,
-            # Without a mask nothing is missing, the padding included.
-            pad_is_valid=self.pad_is_valid or mask is None,
-            padding_mode=self.padding_mode, mask_channels=self.mask_channels,
+            normalization=self.normalization, mask_update=self.mask_update, fill=self.fill,
+            pad_is_valid=self.pad_is_valid, padding_mode=self.padding_mode, mask_channels=self.mask_channels,
         )  # fmt: skip
-        if self.mask_update == "inside" and rule == "any" and mask is not None:
-            return self._inside(output, input, mask)
-        # Only the confidence in a filter whose weights sum to 0 is below 1 in a full window.
-        return output, None if mask is None and self.mask_update != "confidence" else out_mask
 
-    def _inside(self, output: Tensor, input: Tensor, mask: Tensor) -> Pair:
-        """Of an output under the rule "any", what is inside."""
-        parts = mask_parts(type(self).__name__, input, mask, self.mask_channels)
-        valid = inside_mask(mask, self.kernel_size, self.stride, self.padding, self.dilation, output.shape[2:])
-        if len(parts) > 1:
-            valid = per_channel(valid, parts).unflatten(1, (self.groups, -1)).amin(2)
-        fill: Any = self.fill
-        if fill == "bias":
-            fill = 0.0 if self.bias is None else self.bias.view(-1, *[1] * len(self.kernel_size))
-        of_filter = valid if valid.shape[1] == 1 else valid.repeat_interleave(self.out_channels // self.groups, 1)
-        return torch.where(of_filter != 0, output, fill), valid
+
+def conv_by_rule(
+    input: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    mask_update: str | float,
+    fill: float | str,
+    pad_is_valid: bool,
+    mask_channels: Sequence[int] | None = None,
+    **options: Any,
+) -> Pair:
+    """A masked convolution by any rule, "inside" among them; without a mask its output has none either."""
+    rank = weight.dim() - 2
+    kernel, strides, dilations = tuple(weight.shape[2:]), per_axis(stride, rank), per_axis(dilation, rank)
+    paddings = padding if isinstance(padding, str) else per_axis(padding, rank)
+    inside = mask_update == "inside"
+    rule = (rule_inside(kernel, strides, paddings, dilations) or "any") if inside else mask_update
+    output, out_mask = FUNCTIONS[rank](
+        input, mask, weight, bias, stride, padding, dilation, groups, mask_update=rule, fill=fill,
+        # Without a mask nothing is missing, the padding included.
+        pad_is_valid=pad_is_valid or mask is None, mask_channels=mask_channels, **options,
+    )  # fmt: skip
+    if mask is None:
+        # Only the confidence in a filter whose weights sum to 0 is below 1 in a full window.
+        return output, out_mask if mask_update == "confidence" else None
+    if not inside or rule != "any":
+        return output, out_mask
+    parts = mask_parts("masked_conv", input, mask, mask_channels)
+    valid = inside_mask(mask, kernel, strides, paddings, dilations, output.shape[2:])
+    if len(parts) > 1:
+        valid = per_channel(valid, parts).unflatten(1, (groups, -1)).amin(2)
+    value: Any = fill
+    if fill == "bias":
+        value = 0.0 if bias is None else bias.view(-1, *[1] * rank)
+    of_filter = valid if valid.shape[1] == 1 else valid.repeat_interleave(len(weight) // groups, 1)
+    return torch.where(of_filter != 0, output, value), valid
+
+
+def per_axis(value: Any, rank: int) -> tuple[int, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value) * (rank // len(value))
 
 
 class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]

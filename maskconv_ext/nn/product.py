@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._checks import Pair, check_mask, select
+from ._checks import Pair, select
+from ._masking import check_broadcast_mask
 from .containers import _as_one_dtype
 
 
@@ -16,8 +17,9 @@ class MaskedMul(nn.Module):
     mean over what is valid, as in squeeze-and-excitation, leaves the mask of what it multiplies.
 
     Shapes:
-        x: (N, C, *S), broadcast to each other; masks (N or 1, 1 or C, *S) beside theirs, or None. out_mask: bool or
-        uint8 as the masks, or floating if one of them is; None where all are None.
+        x: (N, C, *S), broadcast to each other; masks with as many dimensions, each of x's size or 1, or None.
+        out_mask: (N or 1, 1 or C, *S), bool or uint8 as the masks, or floating if one of them is; None where all are
+        None.
 
     Raises:
         TypeError, ValueError: a pair that does not fit, by its number.
@@ -38,7 +40,9 @@ class MaskedMul(nn.Module):
         for i, pair in enumerate(pairs):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise TypeError(f"MaskedMul: input {i}: got {type(pair).__name__}, needs a pair (x, mask)")
-            check_mask(f"MaskedMul: input {i}", *pair)
+            if not isinstance(pair[0], Tensor):
+                raise TypeError(f"MaskedMul: input {i}: got {type(pair[0]).__name__}, needs a Tensor")
+            check_broadcast_mask(f"MaskedMul: input {i}", *pair)
             if pair[0].dim() != pairs[0][0].dim():
                 raise ValueError(
                     f"MaskedMul: input {i}: got shape {tuple(pair[0].shape)}, needs {pairs[0][0].dim()} dimensions, as "
