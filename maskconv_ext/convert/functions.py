@@ -1,4 +1,4 @@
-"""Operations in a forward and how each treats a mask: by name, which functions of torch and methods of tensors share."""
+"""Operations in a forward and how each treats a mask: by name, shared by functions of torch and methods of tensors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.fx.node import _get_qualified_name
 from .. import nn as masked
 from ..nn.conv import conv_by_rule
 from . import operations
-from .layers import check_interpolation
+from .layers import OF_THE_BATCH, check_interpolation, check_output_size
 from .report import Unconvertible
-from .values import Value, substitute, values_in
+from .values import Value, replace_values, values_in
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -100,15 +100,13 @@ def lower(lowering: Lowering, node: fx.Node, args: tuple[Any, ...], kwargs: dict
     return result
 
 
-def elementwise(
-    lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Value:
+def elementwise(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     (value,) = values_in(args, kwargs)
     # A masked numerator stays 0, a denominator is 1 in the holes.
     keeps = name in KEEP_ZERO or (name in ("div", "truediv") and args[0] is value)
     fill_one = name in FILLED_WITH_ONE and not keeps
     x = lowering.call(operations.select_or_one, value.x, value.mask) if fill_one else lowering.clean(value).x
-    y = lowering.again(node, name, *substitute((args, kwargs), value, x))
+    y = lowering.again(node, name, *replace_values((args, kwargs), lambda _: x))
     if not keeps:
         y = lowering.call(operations.select, y, value.mask)
     return lowering.changed(value, y)
@@ -173,8 +171,8 @@ def _move_rank(name: str, value: Value, args: tuple[Any, ...], kwargs: dict[str,
     if name in ("reshape", "view"):
         return (len(sizes), 1) if len(sizes) > 1 or isinstance(sizes, list | tuple) else (None, 1)
     if name == "flatten":
-        start, end = (*args, *([0, -1][len(args) :]))
-        start, end = kwargs.get("start_dim", start), kwargs.get("end_dim", end)
+        given = {"start_dim": 0, "end_dim": -1, **dict(zip(("start_dim", "end_dim"), args)), **kwargs}
+        start, end = given["start_dim"], given["end_dim"]
         after = rank - (end % rank - start % rank)
         return after, channel if start % rank > channel else 1
     if name == "unflatten":
@@ -216,10 +214,7 @@ def reduce(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], 
     if not args or not isinstance(args[0], Value):
         raise Unconvertible(f"{name} of what is not its first argument has no masked form")
     value = args[0]
-    if name == "norm":
-        names = ("p", "dim", "keepdim", "dtype")
-    else:
-        names = ("dim", "keepdim")
+    names = ("p", "dim", "keepdim", "dtype") if name == "norm" else ("dim", "keepdim")
     given = {**dict(zip(names, args[1:])), **kwargs}
     if "axis" in given:
         given["dim"] = given.pop("axis")
@@ -257,7 +252,7 @@ def convolve(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...]
 
 
 def pool(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    function = POOLS[name[:-2]]
+    function: Callable[..., Any] = POOLS[name[:-2]]
     signature = list(inspect.signature(function).parameters)
     names = ["input", *signature[2 : signature.index("mask_update")]]
     given = {**dict(zip(names, args)), **kwargs}
@@ -267,25 +262,26 @@ def pool(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kw
     if function is masked.masked_avg_pool:
         given.setdefault("count_include_pad", True)
         if lowering.options.inside and given["count_include_pad"] and given.get("padding", 0) not in (0, (0, 0)):
-            raise Unconvertible("its divisor counts the padding of each window, which ends elsewhere in a padded batch")
+            raise Unconvertible(f"the divisor of windows with padding {OF_THE_BATCH}")
     result = lowering.pair(function, value.x, value.mask, **given, mask_update=lowering.options.resampling)
     return lowering.value(result, like=value)
 
 
-def adaptive_pool(
-    lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def adaptive_pool(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = {**dict(zip(("input", "output_size", "return_indices"), args)), **kwargs}
     if given.pop("return_indices", False):
         raise Unconvertible("return_indices=True: indices have no masked form")
     value = given.pop("input")
+    check_output_size(given["output_size"], lowering.options)
     return lowering.value(lowering.pair(ADAPTIVE[name[:-2]], value.x, value.mask, **given), like=value)
 
 
 def interpolate(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
     given = {**dict(zip(names, args)), **kwargs}
-    check_interpolation(given.get("mode", "nearest"), bool(given.pop("antialias", False)))
+    check_interpolation(
+        given.get("mode", "nearest"), given.get("align_corners"), lowering.options, bool(given.pop("antialias", False))
+    )
     value = given.pop("input")
     result = lowering.pair(
         masked.masked_upsample, value.x, value.mask, **given, mask_update=lowering.options.resampling
@@ -298,7 +294,7 @@ def pad(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwa
     value = given.pop("input")
     inside = lowering.options.inside
     if inside and given.get("mode", "constant") != "constant":
-        raise Unconvertible("it copies from the edge of the batch, not of the image, with mask_update='inside'")
+        raise Unconvertible(f"padding by copies {OF_THE_BATCH}")
     result = lowering.pair(
         operations.pad, value.x, value.mask, **given, pad_is_valid=lowering.options.pad_is_valid, inside=inside
     )

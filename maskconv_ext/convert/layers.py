@@ -37,6 +37,8 @@ class Options:
         return "inside" if self.inside else "any"
 
 
+# Why a layer cannot give each image of a padded batch what it has alone.
+OF_THE_BATCH = "depends on the size of the whole batch, not of each image, which mask_update='inside' asks for"
 Rule = Callable[[Any, Options], nn.Module]
 
 
@@ -65,10 +67,7 @@ def _conv(conv: Any, options: Options) -> nn.Module:
         name = "Conv"
         mask_options["pad_is_valid"] = options.pad_is_valid
     if options.inside and conv.padding_mode != "zeros":
-        raise Unconvertible(
-            f"padding_mode {conv.padding_mode!r} copies from the other side or edge of the batch, not of the image, so "
-            f"with mask_update='inside' an image has not what it has alone"
-        )
+        raise Unconvertible(f"padding_mode {conv.padding_mode!r} {OF_THE_BATCH}")
     try:
         return adopt(_class(name, conv).from_conv(conv, **mask_options), conv)
     except ValueError as error:
@@ -78,10 +77,7 @@ def _conv(conv: Any, options: Options) -> nn.Module:
 def _conv_same(conv: Any, options: Options) -> nn.Module:
     """Padded by TensorFlow's rule."""
     if options.inside and any(step > 1 for step in conv.stride):
-        raise Unconvertible(
-            "its padding depends on the size of what it is given, so in a padded batch an image has not what it has "
-            "alone"
-        )
+        raise Unconvertible(f"its padding {OF_THE_BATCH}")
     layer: Any = _conv(conv, options)
     layer.padding = "same"
     return layer
@@ -131,9 +127,7 @@ def _max_pool(pool: Any, options: Options) -> nn.Module:
     if pool.return_indices:
         raise Unconvertible("return_indices=True: indices have no masked form")
     arguments = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
-    return adopt(
-        _class("MaxPool", pool)(*arguments, ceil_mode=pool.ceil_mode, mask_update=options.resampling), pool
-    )
+    return adopt(_class("MaxPool", pool)(*arguments, ceil_mode=pool.ceil_mode, mask_update=options.resampling), pool)
 
 
 def _avg_pool(pool: Any, options: Options) -> nn.Module:
@@ -154,7 +148,7 @@ def average_divisor(pool: Any, options: Options) -> int | None:
     if divisor is not None or not (options.inside and pool.count_include_pad and any(sides)):
         return divisor
     if pool.ceil_mode or isinstance(pool, nn.AvgPool1d):
-        raise Unconvertible("its divisor counts the padding of each window, which ends elsewhere in a padded batch")
+        raise Unconvertible(f"the divisor of windows with padding {OF_THE_BATCH}")
     size = pool.kernel_size
     taps = (size,) * _rank(pool) if isinstance(size, int) else tuple(size)
     divisor = 1
@@ -164,17 +158,19 @@ def average_divisor(pool: Any, options: Options) -> int | None:
 
 
 def _adaptive_avg_pool(pool: Any, options: Options) -> nn.Module:
+    check_output_size(pool.output_size, options)
     return adopt(_class("AdaptiveAvgPool", pool)(pool.output_size), pool)
 
 
 def _adaptive_max_pool(pool: Any, options: Options) -> nn.Module:
     if pool.return_indices:
         raise Unconvertible("return_indices=True: indices have no masked form")
+    check_output_size(pool.output_size, options)
     return adopt(_class("AdaptiveMaxPool", pool)(pool.output_size), pool)
 
 
 def _upsample(layer: Any, options: Options) -> nn.Module:
-    check_interpolation(layer.mode)
+    check_interpolation(layer.mode, layer.align_corners, options)
     return adopt(
         masked.MaskedUpsample(
             layer.size, layer.scale_factor, layer.mode, layer.align_corners, layer.recompute_scale_factor,
@@ -184,10 +180,18 @@ def _upsample(layer: Any, options: Options) -> nn.Module:
     )  # fmt: skip
 
 
-def check_interpolation(mode: str, antialias: bool = False) -> None:
+def check_interpolation(mode: str, align_corners: bool | None, options: Options, antialias: bool = False) -> None:
     if mode in ("bicubic", "area") or antialias:
         what = "antialias=True" if antialias else f"mode {mode!r}"
         raise Unconvertible(f"{what} has no masked form; use nearest, or linear, bilinear or trilinear")
+    if options.inside and align_corners:
+        raise Unconvertible(f"align_corners=True {OF_THE_BATCH}")
+
+
+def check_output_size(output_size: Any, options: Options) -> None:
+    sizes = output_size if isinstance(output_size, list | tuple) else (output_size,)
+    if options.inside and any(size != 1 for size in sizes):
+        raise Unconvertible(f"the windows of output size {output_size} {OF_THE_BATCH}")
 
 
 # The masked form is known for the forward of these classes, and for subclasses that leave it alone.

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
-from torch.fx.node import map_aggregate
 
 from . import functions, operations
 from .layers import Options, children_after, elementwise, rule_of
-from .report import Conversion, ConversionReport, Problem, Unconvertible
+from .report import Conversion, ConversionError, ConversionReport, Problem, Unconvertible
 from .tracing import Tracer, module_path
-from .values import Value, values_in
+from .values import Value, leaves_of, replace_values, values_in
 
 MASK = "mask"
 RANKS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
@@ -43,8 +42,8 @@ AS_FUNCTIONS: dict[type[nn.Module], Any] = {
 
 
 class Lowering:
-    """One forward; of both modes it collects `layers`, the masked ones by what they replace, `operations`, the modules of
-    sums and products by path, and `inplace`, the elementwise modules that wrote their input.
+    """One forward. Both modes collect `layers`, the masked ones by what they replace, `operations`, the modules of sums
+    and products by path, and `inplace`, the elementwise modules that wrote their input.
     """
 
     def __init__(
@@ -151,7 +150,7 @@ class Lowering:
 
     def plain_call(self, node: fx.Node, args: Any, kwargs: Any) -> fx.Node:
         """The call as it is, with the x of each value."""
-        args, kwargs = map_aggregate((args, kwargs), lambda item: item.x if isinstance(item, Value) else item)  # type: ignore[arg-type, misc]
+        args, kwargs = replace_values((args, kwargs), lambda value: value.x)
         return self.graph.create_node(node.op, node.target, args, kwargs, name=node.name)
 
     def report_once(self, name: str, before: str, after: str) -> None:
@@ -162,7 +161,7 @@ class Lowering:
     # Nodes.
 
     def _node(self, node: fx.Node) -> Any:
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.env.__getitem__)  # type: ignore[misc]
+        args, kwargs = self._known((node.args, node.kwargs))
         values = values_in(args, kwargs)
         if node.op == "call_module":
             return self._module(node, args, kwargs, values)
@@ -217,8 +216,8 @@ class Lowering:
             return result
         layer = self._masked(module)
         self.report_once(path, type(module).__name__, type(layer).__name__)
-        result = self.call(operations.checked, path, self.graph.call_module(path, (value.x, value.mask, *rest), kwargs))
-        output = self.value(self._both(result), like=value, rank=self._rank_after(module, value))
+        call = self.graph.call_module(path, (value.x, value.mask, *rest), kwargs)
+        output = self.value(self.pair(operations.checked, path, call), like=value, rank=self._rank_after(module, value))
         groups = getattr(module, "groups", 1)
         if 1 < groups < getattr(module, "out_channels", 1):
             spread = self.call(operations.spread_like, output.mask, output.x)
@@ -236,45 +235,36 @@ class Lowering:
             self.layers[module] = rule(module, self.options)
         return self.layers[module]
 
-    def _stays_plain(
-        self, node: fx.Node, kind: str, reason: str, args: Any, kwargs: Any, values: list[Value]
-    ) -> Value | fx.Node:
+    def _stays_plain(self, node: fx.Node, kind: str, reason: str, args: Any, kwargs: Any, values: list[Value]) -> Value:
         problem = Problem(self.name, kind, reason)
         if problem not in self.report.problems:
             self.report.problems.append(problem)
         if any(value.many for value in values):
-            return self.value((values[0].x, values[0].mask), like=values[0])
-        clean = {id(value): self.clean(value) for value in values}
-        args, kwargs = map_aggregate((args, kwargs), lambda item: clean.get(id(item), item))  # type: ignore[misc]
-        y = self.plain_call(node, args, kwargs)
+            raise ConversionError(f"convert: {problem}; it cannot stay plain, since it is given a list", self.report)
+        y = self.plain_call(node, *replace_values((args, kwargs), lambda value: self.clean(value)))
         if node.op == "call_module":
             self.plain_layers.append((y, self.modules[str(node.target)]))
         return self.value(self.pair(operations.carried, self.name, y, values[0].mask), like=values[0])
 
     def _output(self, node: fx.Node) -> None:
-        self.name = "(output)"
-        outputs: list[bool] = []
+        outputs = self._known(node.args[0])
+        self.report.outputs = [isinstance(item, Value) for item in leaves_of(outputs)]
+        self.graph.output(replace_values(outputs, lambda value: (self.clean(value).x, value.mask)))
 
-        def finish(item: Any) -> Any:
-            if isinstance(item, Value):
-                outputs.append(True)
-                item = self.clean(item)
-                return (item.x, item.mask)
-            if isinstance(item, fx.Node):
-                outputs.append(False)
-            return item
-
-        results = fx.node.map_arg(node.args[0], self.env.__getitem__)
-        self.graph.output(map_aggregate(results, finish))
-        self.report.outputs = outputs
+    def _known(self, arguments: Any) -> Any:
+        """What stands for the nodes in `arguments`."""
+        return fx.node.map_arg(arguments, lambda node: self.env[node])
 
     def _finish_plain_layers(self) -> None:
         """Layers with a masked form that are called with plain tensors too: without a mask."""
         for node, module in self.plain_layers:
-            if module in self.layers:
-                with self.graph.inserting_after(node):
-                    first = self.graph.call_function(operator.getitem, (node, 0))
-                node.replace_all_uses_with(first, delete_user_cb=lambda user, first=first: user is not first)
+            if module not in self.layers:
+                continue
+            users = list(node.users)
+            with self.graph.inserting_after(node):
+                first = self.graph.call_function(operator.getitem, (node, 0))
+            for user in users:
+                user.replace_input_with(node, first)
 
     def _both(self, result: fx.Node) -> tuple[fx.Node, fx.Node]:
         return self.call(operator.getitem, result, 0), self.call(operator.getitem, result, 1)

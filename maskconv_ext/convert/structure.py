@@ -19,13 +19,18 @@ def copy_tree(module: nn.Module, copies: dict[nn.Module, nn.Module] | None = Non
         return copies[module]
     if isinstance(module, torch.jit.ScriptModule):  # has no attributes of Python to copy
         return copies.setdefault(module, module)
-    copied = copies[module] = copy.copy(module)
+    copied = copies[module] = _copy_one(module)
+    for name, child in module._modules.items():
+        copied._modules[name] = None if child is None else copy_tree(child, copies)
+    return copied
+
+
+def _copy_one(module: nn.Module) -> nn.Module:
+    copied = copy.copy(module)
     for name in OF_EVERY_MODULE:
         value = copied.__dict__.get(name)
         if isinstance(value, dict | set):
             copied.__dict__[name] = value.copy()
-    for name, child in module._modules.items():
-        copied._modules[name] = None if child is None else copy_tree(child, copies)
     return copied
 
 
@@ -54,34 +59,34 @@ class Skeleton:
     def __init__(self, root: nn.Module, converted: nn.Module) -> None:
         self.root = copy_tree(root)
         for module in self.root.modules():
-            for tensors in (module._parameters, module._buffers):
-                tensors.update(dict.fromkeys(tensors))
+            module._parameters.update(dict.fromkeys(module._parameters))
+            module._buffers.update(dict.fromkeys(module._buffers))
         # What a conversion put where: anything else found there later was put by someone else, and stays.
         self.classes = {path: type(module) for path, module in converted.named_modules(remove_duplicate=False)}
 
     def restore(self, converted: nn.Module) -> nn.Module:
         """The tree with the tensors and modes of `converted`."""
-        root = copy_tree(self.root)
-        self._restore(root, converted, "", set())
-        return root
+        return self._restored(converted, self.root, "", {})
 
-    def _restore(self, module: nn.Module, current: nn.Module, path: str, done: set[nn.Module]) -> None:
-        if module in done:
-            return
-        done.add(module)
-        for tensors, found in ((module._parameters, current._parameters), (module._buffers, current._buffers)):
+    def _restored(
+        self, current: nn.Module, original: nn.Module | None, path: str, done: dict[nn.Module, nn.Module]
+    ) -> nn.Module:
+        if current in done:
+            return done[current]
+        if original is None or type(current) is not self.classes[path]:
+            return copy_tree(current, done)
+        stayed = type(current) is type(original)
+        module = done[current] = _copy_one(current if stayed else original)
+        if stayed and hasattr(original, "inplace"):  # activations do not write their input in a converted model
+            module.inplace = original.inplace
+        for kind in ("_parameters", "_buffers"):
+            tensors, found = module.__dict__[kind], current.__dict__[kind]
             tensors.update({name: found.get(name) for name in tensors})
         module.training = current.training
-        for name, child in module._modules.items():
-            at, there = f"{path}{name}", current._modules.get(name)
-            if child is None or there is None or type(there) is type(child) or type(there) is not self.classes[at]:
-                module._modules[name] = None if there is None else self._as_it_was(copy_tree(there), child)
-            else:
-                self._restore(child, there, f"{at}.", done)
-
-    @staticmethod
-    def _as_it_was(found: nn.Module, original: nn.Module | None) -> nn.Module:
-        """Activations do not write their input in a converted model."""
-        if type(found) is type(original) and hasattr(original, "inplace"):
-            found.inplace = original.inplace  # type: ignore[assignment]
-        return found
+        prefix = f"{path}." if path else ""
+        for name in module._modules:
+            child = current._modules.get(name)
+            module._modules[name] = (
+                None if child is None else self._restored(child, original._modules.get(name), prefix + name, done)
+            )
+        return module

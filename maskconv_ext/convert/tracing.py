@@ -22,9 +22,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
-            module_qualified_name in self.opaque
-            or self.is_layer(m)
-            or super().is_leaf_module(m, module_qualified_name)
+            module_qualified_name in self.opaque or self.is_layer(m) or super().is_leaf_module(m, module_qualified_name)
         )
 
     def call_module(

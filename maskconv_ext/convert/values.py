@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from torch import fx
@@ -21,24 +22,25 @@ class Value:
     many: bool = False  # both are tuples
 
 
+def leaves_of(arguments: Any) -> list[Any]:
+    """What is neither a list nor a dict nor a slice in `arguments`, in order."""
+    if isinstance(arguments, dict):
+        arguments = list(arguments.values())
+    if isinstance(arguments, slice):
+        arguments = [arguments.start, arguments.stop, arguments.step]
+    if isinstance(arguments, list | tuple):
+        return [leaf for part in arguments for leaf in leaves_of(part)]
+    return [arguments]
+
+
 def values_in(*arguments: Any) -> list[Value]:
-    """All of them, in order."""
-    found: list[Value] = []
-
-    def visit(item: Any) -> None:
-        if isinstance(item, Value):
-            found.append(item)
-        elif isinstance(item, dict):
-            visit(list(item.values()))
-        elif isinstance(item, list | tuple):
-            for part in item:
-                visit(part)
-        elif isinstance(item, slice):
-            visit([item.start, item.stop, item.step])
-
-    visit(arguments)
-    return found
+    return [leaf for leaf in leaves_of(arguments) if isinstance(leaf, Value)]
 
 
-def substitute(arguments: Any, value: Value, node: fx.Node) -> Any:
-    return map_aggregate(arguments, lambda item: node if item is value else item)
+def replace_values(arguments: Any, replacement: Callable[[Value], Any]) -> Any:
+    """`arguments` with something else in the place of each value."""
+
+    def replace(item: Any) -> Any:
+        return replacement(item) if isinstance(item, Value) else item
+
+    return map_aggregate(arguments, replace)
