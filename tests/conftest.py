@@ -78,7 +78,7 @@ def engine(request, monkeypatch) -> str:
 
 @pytest.fixture(autouse=True)
 def layers_on_one_thread(request):
-    """In tests/nn and tests/convert: the same numbers every time, and no threads, which on tensors this small wait for each other."""
+    """In tests of layers and models: the same numbers every time, and no threads, which here wait for each other."""
     if request.path.parent.name not in ("nn", "convert"):
         yield
         return

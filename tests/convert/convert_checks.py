@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from maskconv_ext.convert import MaskedModel, unconvert
 
-GARBAGE = (math.nan, math.inf, 1e300)
+GARBAGE = (math.nan, 1e300)
 
 
 class UNet(nn.Module):
