@@ -177,7 +177,7 @@ def _move_rank(name: str, value: Value, args: tuple[Any, ...], kwargs: dict[str,
         return after, channel if start % rank > channel else 1
     if name == "unflatten":
         size = kwargs.get("sizes", args[1] if len(args) > 1 else ())
-        return rank + len(size) - 1, 1
+        return (rank + len(size) - 1, 1) if isinstance(size, list | tuple) else (None, 1)
     if name == "unsqueeze":
         return rank + 1, 1
     if name == "squeeze":

@@ -223,7 +223,7 @@ def test_wrong_call(changes, error, message):
 
 
 def test_wrong_layer():
-    with pytest.raises(ValueError, match=r"^MaskedConvTranspose2d: mask_update: got 'fraction', needs 'any', 'all', 'inside'"):
+    with pytest.raises(ValueError, match=r"^MaskedConvTranspose2d: mask_update: got 'fraction', needs 'any', "):
         mnn.MaskedConvTranspose2d(1, 1, 3, mask_update="fraction")
     with pytest.raises(TypeError, match=r"^MaskedConvTranspose1d.from_conv: conv: got Conv1d, needs ConvTranspose1d$"):
         mnn.MaskedConvTranspose1d.from_conv(nn.Conv1d(1, 1, 1))
