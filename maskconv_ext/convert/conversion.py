@@ -26,6 +26,51 @@ def convert(
     residual: str = "any",
     strict: bool = True,
 ) -> MaskedModel:
+    """The masked form of `model`, a CNN: `(x, mask=None) -> y`, each map of y as a pair (y, mask).
+
+    Its forward is traced by torch.fx, in both modes, and each layer and operation replaced by its masked form. The
+    result has the names, Parameters, buffers and state_dict of `model`, which stays as it is. Without a mask it
+    computes what `model` does, with `pad_is_valid` also under a mask of ones. What is pooled to one vector an image,
+    or flattened to one, is a plain tensor from there on.
+
+    Args:
+        model: with an image (N, C, *S) as the first argument of its forward. Further arguments without a default follow
+            the mask in the converted model, those with one are left at it.
+        normalization, pad_is_valid, fill: of the convolutions, as in `masked_conv2d`.
+        mask_update: of the convolutions, as in `masked_conv2d`; or `"inside"`, of all layers, for padded batches:
+            outputs are valid where an image that ends where its mask does would have them. With `normalization="none"`
+            each image of a batch gets exactly what `model` gives it alone.
+        residual: where sums are valid: `"any"`, where a term is, the sum being that of those that are; or `"all"`.
+        strict: raise where something has no masked form. False: it stays plain. It sees 0 in the holes, and the mask
+            goes past it; where it changes the size, calling the model with a mask raises an error that names it.
+
+    Returns:
+        A `MaskedModel`, with a `report` of what became of each layer.
+
+    Raises:
+        ConversionError: naming all layers that have no masked form, each with the reason; or the model, if its own
+            forward cannot be traced.
+        TypeError, ValueError: an argument that does not fit.
+
+    Sources: Reed et al., "torch.fx: Practical Program Capture and Transformation for Deep Learning in Python", 2022;
+    for the formulas `masked_conv2d`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from maskconv_ext.convert import convert
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        >>> masked = convert(model)
+        >>> print(masked.report)
+        name  before     after
+        ----  ---------  ---------------
+        0     Conv2d     MaskedConv2d
+        1     ReLU       elementwise
+        2     MaxPool2d  MaskedMaxPool2d
+        >>> y, mask = masked(torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8) < 0.5)
+        >>> y.shape, mask.shape
+        (torch.Size([1, 8, 4, 4]), torch.Size([1, 1, 4, 4]))
+    """
     op = "convert"
     if not isinstance(model, nn.Module):
         raise TypeError(f"{op}: model: got {type(model).__name__}, needs an nn.Module")
@@ -109,6 +154,22 @@ def _assemble(
 
 
 def unconvert(model: nn.Module) -> nn.Module:
+    """The original of a converted model: its classes, around the Parameters and buffers that `model` has now.
+
+    Modules that were put into `model` after its conversion, such as another head, stay as they are.
+
+    Raises:
+        TypeError: `model` was not made by `convert`.
+
+    Example:
+        >>> from torch import nn
+        >>> from maskconv_ext.convert import convert, unconvert
+        >>> unconvert(convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())))
+        Sequential(
+          (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+          (1): ReLU()
+        )
+    """
     if not isinstance(model, MaskedModel):
         raise TypeError(f"unconvert: model: got {type(model).__name__}, needs a model made by convert")
     assert model.skeleton is not None

@@ -52,7 +52,7 @@ ALIASES = {
     "upsample": "interpolate", "absolute": "abs", "negative": "neg", "ipow": "pow",
 }  # fmt: skip
 MODULES = ("torch.", "_operator.", "math.")
-POOLS = {"max_pool": masked.masked_max_pool, "avg_pool": masked.masked_avg_pool}
+POOLS: dict[str, Callable[..., Any]] = {"max_pool": masked.masked_max_pool, "avg_pool": masked.masked_avg_pool}
 ADAPTIVE = {
     "adaptive_max_pool": masked.masked_adaptive_max_pool,
     "adaptive_avg_pool": masked.masked_adaptive_avg_pool,
@@ -252,7 +252,7 @@ def convolve(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...]
 
 
 def pool(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    function: Callable[..., Any] = POOLS[name[:-2]]
+    function = POOLS[name[:-2]]
     signature = list(inspect.signature(function).parameters)
     names = ["input", *signature[2 : signature.index("mask_update")]]
     given = {**dict(zip(names, args)), **kwargs}

@@ -51,8 +51,6 @@ def _class(name: str, module: nn.Module) -> Any:
 
 
 def _conv(conv: Any, options: Options) -> nn.Module:
-    if isinstance(conv, nn.modules.lazy.LazyModuleMixin) and conv.has_uninitialized_params():  # type: ignore[misc]
-        raise Unconvertible("it is lazy and has seen no input; call the model once before")
     mask_options: dict[str, Any] = dict(
         normalization=options.normalization, mask_update=options.mask_update, fill=options.fill
     )

@@ -188,6 +188,8 @@ class Lowering:
         try:
             if path in self.tracer.opaque:
                 raise Unconvertible(self.tracer.opaque[path])
+            if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters(recurse=False)):
+                raise Unconvertible("it is lazy and has seen no input; call the model once before")
             if module._forward_hooks or module._forward_pre_hooks:
                 raise Unconvertible("it has forward hooks, which would be handed (x, mask)")
             if len(values) != 1 or not args or args[0] is not values[0] or values[0].many:

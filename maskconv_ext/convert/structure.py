@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -26,7 +25,9 @@ def copy_tree(module: nn.Module, copies: dict[nn.Module, nn.Module] | None = Non
 
 
 def _copy_one(module: nn.Module) -> nn.Module:
-    copied = copy.copy(module)
+    # Not copy.copy, which modules may forbid that cannot be pickled, such as parametrized ones.
+    copied = type(module).__new__(type(module))
+    copied.__dict__.update(module.__dict__)
     for name in OF_EVERY_MODULE:
         value = copied.__dict__.get(name)
         if isinstance(value, dict | set):

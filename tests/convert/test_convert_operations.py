@@ -284,6 +284,13 @@ def test_options_reach_the_layers():
     assert [layer.mask_update for layer in convert(model, mask_update="inside").children()] == ["inside"] * 4
 
 
+def test_sums_of_what_all_have():
+    net = build(lambda m, x, y: m.conv(x) + y, {"conv": nn.Conv2d(4, 4, 3, padding=1)}, tail=False)
+    x = images()
+    (_, any_mask), (_, all_mask) = (convert(net, residual=rule)(x, holes()) for rule in ("any", "all"))
+    assert (all_mask <= any_mask).all() and all_mask.sum() < any_mask.sum()
+
+
 def test_shared_modules_stay_shared():
     shared = nn.Conv2d(3, 3, 3, padding=1)
     model = nn.Sequential(shared, nn.ReLU(), shared)
