@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
-from .layers import Options, elementwise, rule_of
+from .layers import Options, is_layer
 from .lowering import Lowering
 from .model import Block, MaskedModel, Program, take_over
 from .report import ConversionError, ConversionReport
@@ -40,7 +40,8 @@ def convert(
         mask_update: of the convolutions, as in `masked_conv2d`; or `"inside"`, of all layers, for padded batches:
             outputs are valid where an image that ends where its mask does would have them. With `normalization="none"`
             each image of a batch gets exactly what `model` gives it alone.
-        residual: where sums are valid: `"any"`, where a term is, the sum being that of those that are; or `"all"`.
+        residual: where sums are valid: `"any"`, where a term is, the sum being that of those that are; or `"all"`,
+            which it is under `"inside"`.
         strict: raise where something has no masked form. False: it stays plain. It sees 0 in the holes, and the mask
             goes past it; where it changes the size, calling the model with a mask raises an error that names it.
 
@@ -98,7 +99,7 @@ def _convert(model: nn.Module, options: Options, strict: bool) -> MaskedModel:
     traced: set[nn.Module] = set()
     programs: dict[bool, Program] = {}
     for training in (True, False):
-        tracer = Tracer(lambda module: rule_of(module) is not None or elementwise(module) is not None)
+        tracer = Tracer(is_layer)
         tree.train(training)
         try:
             graph = trace(tracer, tree)

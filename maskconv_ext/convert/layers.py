@@ -32,6 +32,11 @@ class Options:
         return self.mask_update == "inside"
 
     @property
+    def sums(self) -> str:
+        """mask_update of sums."""
+        return "all" if self.inside else self.residual
+
+    @property
     def resampling(self) -> str:
         """mask_update of pools and interpolation."""
         return "inside" if self.inside else "any"
@@ -236,6 +241,15 @@ def rule_of(module: nn.Module) -> Rule | None:
                 return RULES.get(base) or NAMED_RULES[_full_name(base)]
             return None
     return None
+
+
+def is_masked(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("maskconv_ext.")
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether the module is converted as it is, and not what its forward does."""
+    return rule_of(module) is not None or elementwise(module) is not None or is_masked(module)
 
 
 def children_after(module: nn.Module) -> list[str]:

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from . import functions, operations
-from .layers import Options, children_after, elementwise, rule_of
+from . import functions, moving, operations
+from .layers import Options, children_after, elementwise, is_masked, rule_of
 from .report import Conversion, ConversionError, ConversionReport, Problem, Unconvertible
-from .tracing import Tracer, module_path
+from .tracing import Tracer, has_hooks, module_path
 from .values import Value, leaves_of, replace_values, values_in
 
 MASK = "mask"
@@ -174,7 +174,10 @@ class Lowering:
             name = getattr(node.target, "__name__", str(node.target))
         self.name = f"{path}.{name}" if path else name
         try:
-            return functions.lower(self, node, args, kwargs)
+            result = functions.lower(self, node, args, kwargs)
+            if name in functions.HANDLERS and self.name not in (done.name for done in self.report.converted):
+                self.report_once(self.name, name, "masked")
+            return result
         except Unconvertible as error:
             return self._stays_plain(node, name, str(error), args, kwargs, values)
 
@@ -190,7 +193,7 @@ class Lowering:
                 raise Unconvertible(self.tracer.opaque[path])
             if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters(recurse=False)):
                 raise Unconvertible("it is lazy and has seen no input; call the model once before")
-            if module._forward_hooks or module._forward_pre_hooks:
+            if has_hooks(module):
                 raise Unconvertible("it has forward hooks, which would be handed (x, mask)")
             if len(values) != 1 or not args or args[0] is not values[0] or values[0].many:
                 raise Unconvertible("it is called with several tensors that have masks, or not with one first")
@@ -206,7 +209,7 @@ class Lowering:
             handler = functions.HANDLERS.get(name)
             if handler is not None:
                 return handler(self, node, name, (value, *arguments), {})
-            return functions.move(self, name, (value, *arguments), {})
+            return moving.move(self, name, (value, *arguments), {})
         keeps_zero = elementwise(module)
         if keeps_zero is not None:
             x = self.graph.call_module(path, (self.clean(value).x, *rest), kwargs)
@@ -232,6 +235,8 @@ class Lowering:
     def _masked(self, module: nn.Module) -> nn.Module:
         if module not in self.layers:
             rule = rule_of(module)
+            if is_masked(module):
+                raise Unconvertible("it takes a mask already; convert the model without it, and put it in afterwards")
             if rule is None:
                 raise Unconvertible(f"no masked form of {type(module).__name__} is known")
             self.layers[module] = rule(module, self.options)

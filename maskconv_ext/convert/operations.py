@@ -6,6 +6,7 @@ permuted. None: nothing is missing.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,9 +69,9 @@ def follow(name: str, x: Tensor, mask: Tensor | None, *args: Any, **kwargs: Any)
     if any(stride == 0 and size > 1 for stride, size in zip(mask.stride(), mask.shape)):
         mask = mask.contiguous()
     # Expanded, a mask shared by channels has stride 0 there, wherever the channels go: that is how it shrinks again.
-    move = Tensor.reshape if name == "view" else operation
+    move: Any = {"view": Tensor.reshape, "view_as": Tensor.reshape_as}.get(name, operation)
     masks = move(mask.expand(x.shape), *args, **kwargs)
-    shrink = (lambda m: m) if name in ("expand", "repeat", "tile") else _shrunk
+    shrink = (lambda m: m) if name in ("expand", "expand_as", "repeat", "tile") else _shrunk
     return y, shrink(masks) if isinstance(masks, Tensor) else tuple(map(shrink, masks))
 
 
@@ -98,19 +99,23 @@ def linear(x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None =
     return select(F.linear(select(x, mask), weight, bias), mask), mask
 
 
-def concatenate(tensors: Sequence[Tensor], masks: Sequence[Tensor | None], dim: int = 0) -> Pair:
-    """Along any dimension. Of channels whose parts have one mask, the same tensor, it stays one."""
+def concatenate(tensors: Sequence[Tensor], masks: Sequence[Tensor | None], dim: int = 0, common: bool = False) -> Pair:
+    """Along any dimension; channels keep their masks. With `common` they get one: valid where all are."""
     y = torch.cat(list(tensors), dim)
+    dim %= y.dim()
     first = masks[0]
-    if first is None and all(mask is None for mask in masks):
-        return y, None
-    if first is not None and first.shape[dim] == 1 and all(mask is first for mask in masks):
-        if all(x.shape[dim] > 1 for x in tensors) or dim in (1, y.dim() - 1):
+    # Of parts with the same mask, one tensor, it stays the only one.
+    if all(mask is first for mask in masks):
+        if first is None:
+            return y, None
+        if first.shape[dim] == 1 and (dim == 1 or all(x.shape[dim] > 1 for x in tensors)):
             return y, first
     like = next(mask for mask in masks if mask is not None)
     dtyped = _as_one_dtype([like.new_ones([1] * y.dim()) if mask is None else mask for mask in masks])
+    if common and dim == 1:
+        shared = [mask.amin(1, keepdim=True) for mask in dtyped]
+        return y, functools.reduce(torch.minimum, shared)
     sizes = [max(mask.shape[d] for mask in dtyped) for d in range(y.dim())]
-    dim %= y.dim()
     parts = [mask.expand(*sizes[:dim], x.shape[dim], *sizes[dim + 1 :]) for x, mask in zip(tensors, dtyped)]
     return y, torch.cat(parts, dim)
 
@@ -243,8 +248,8 @@ class Pairwise(MaskedMul):
         return repr(self.name)
 
 
-class Add(MaskedAdd):
-    """MaskedAdd of a model whose sums may broadcast, as of a context (N, C, 1, 1): then valid where all terms are."""
+class BroadcastingAdd(MaskedAdd):
+    """MaskedAdd, but where shapes differ, as of a context (N, C, 1, 1), valid where all terms are."""
 
     def forward(self, *pairs: Pair) -> Pair:
         if all(x.shape == pairs[0][0].shape for x, _ in pairs):

@@ -21,9 +21,8 @@ class Tracer(fx.Tracer):
         self.traced: set[str] = set()  # paths of the modules whose forwards are in the graph
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return (
-            module_qualified_name in self.opaque or self.is_layer(m) or super().is_leaf_module(m, module_qualified_name)
-        )
+        stops = module_qualified_name in self.opaque or self.is_layer(m) or has_hooks(m)
+        return stops or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -46,6 +45,10 @@ class Tracer(fx.Tracer):
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         # Without the cache, which would keep nodes that were erased.
         return super().getattr(attr, attr_val, {})
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def trace(tracer: Tracer, root: nn.Module) -> fx.Graph:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from maskconv_ext import nn as mnn
 from maskconv_ext.convert import ConversionError, MaskedModel, Problem, convert, unconvert
 
 X = torch.rand(2, 3, 8, 8)
@@ -67,6 +68,8 @@ ROWS = [
      "MaskedConv2d.from_conv: conv: got a computed weight or bias, needs plain Parameters; remove the parametrization "
      "first, and apply it to the result"),
     (hooked(), {}, "1", "Conv2d", "it has forward hooks, which would be handed (x, mask)"),
+    (mnn.MaskedConv2d(4, 4, 1), {}, "1", "MaskedConv2d",
+     "it takes a mask already; convert the model without it, and put it in afterwards"),
     (nn.LazyConv2d(4, 1), {}, "1", "LazyConv2d", "it is lazy and has seen no input; call the model once before"),
     (nn.ConvTranspose2d(4, 4, 2), {"normalization": "weight"}, "1", "ConvTranspose2d",
      "transposed convolutions have no normalization 'weight'"),
@@ -92,6 +95,12 @@ def test_layers_that_know_no_size_of_an_image(layer, reason):
     (problem,) = reasons_of(layer, mask_update="inside")
     assert problem.reason == reason
     convert(nn.Sequential(nn.Conv2d(3, 4, 1), layer))
+
+
+def test_hooks_of_blocks():
+    block = nn.Sequential(nn.Conv2d(4, 4, 1))
+    block.register_forward_hook(lambda module, args, output: None)
+    assert [problem.name for problem in reasons_of(block)] == ["1"]
 
 
 def test_all_are_named():

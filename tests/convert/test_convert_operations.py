@@ -99,6 +99,7 @@ def tanh_of_sums(m, x, y):
 # What they are called, the body, layers, and whether each image of a padded batch gets what it has alone.
 CASES = [
     ("sums", lambda m, x, y: x + y, {}, True),
+    ("as another", lambda m, x, y: x.type_as(y) + x.mean((2, 3), True).expand_as(y) + y.view_as(x), {}, True),
     ("sums with factors", tanh_of_sums, {}, True),
     ("parameters and numbers", lambda m, x, y: m.offset + 2 * x * m.gamma.reshape(1, -1, 1, 1) - 1 + y, {}, True),
     ("written arguments", written, {}, True),
@@ -107,7 +108,7 @@ CASES = [
     ("not smooth at 0", lambda m, x, y: (x * x).sqrt() + y.abs().pow(0.5) + 1 / (1 + y.exp()), {}, True),
     ("activations", lambda m, x, y: F.silu(x) + torch.sigmoid(y) + F.softplus(x) + F.leaky_relu(y, 0.1), {}, True),
     ("dropout", lambda m, x, y: F.dropout(x, 0.5, m.training) + m.drop(y), {"drop": nn.Dropout2d(0.5)}, True),
-    ("concatenation", lambda m, x, y: torch.cat([x, F.relu(y), m.offset.expand(x.shape)], dim=1), {}, False),
+    ("concatenation", lambda m, x, y: torch.cat([x, F.relu(y), m.offset.expand(x.shape)], dim=1), {}, True),
     ("concatenation of positions", lambda m, x, y: torch.cat((x, y), -1), {}, False),
     ("parts", parts, {}, True),
     ("channel shuffle", shuffle, {}, True),
@@ -285,7 +286,7 @@ def test_options_reach_the_layers():
 
 
 def test_sums_of_what_all_have():
-    net = build(lambda m, x, y: m.conv(x) + y, {"conv": nn.Conv2d(4, 4, 3, padding=1)}, tail=False)
+    net = build(lambda m, x, y: x + y, {}, tail=False)
     x = images()
     (_, any_mask), (_, all_mask) = (convert(net, residual=rule)(x, holes()) for rule in ("any", "all"))
     assert (all_mask <= any_mask).all() and all_mask.sum() < any_mask.sum()
