@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -64,17 +65,23 @@ def tensors_of(output) -> list[Tensor]:
     return [tensor for part in output for tensor in tensors_of(part)]
 
 
-def run(model: nn.Module, *inputs):
-    """Outputs, gradients and buffers after one call, drawing the same random numbers every time; leaves no trace."""
-    state = copy.deepcopy(model.state_dict())
+@contextlib.contextmanager
+def leaving_no_trace(model: nn.Module) -> Iterator[None]:
+    """Statistics are as before, afterwards, and the random numbers within are the same every time."""
+    before = [buffer.clone() for buffer in model.buffers()]
     torch.manual_seed(1)
-    outputs = tensors_of(model(*inputs))
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    loss = sum((y * torch.linspace(0.5, 1.5, y.numel(), dtype=y.dtype).view(y.shape)).sum() for y in outputs)
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    after = copy.deepcopy(model.state_dict())
-    model.load_state_dict(state)
-    return outputs, gradients, after
+    yield
+    for buffer, value in zip(model.buffers(), before):
+        buffer.copy_(value)
+
+
+def run(model: nn.Module, *inputs):
+    """Outputs, gradients and buffers after one call."""
+    with leaving_no_trace(model):
+        outputs = tensors_of(model(*inputs))
+        loss = sum((y * torch.linspace(0.5, 1.5, y.numel(), dtype=y.dtype).view(y.shape)).sum() for y in outputs)
+        gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
+        return outputs, gradients, [buffer.clone() for buffer in model.buffers()]
 
 
 def assert_equals_original(model: nn.Module, converted: MaskedModel, x: Tensor) -> None:
@@ -94,15 +101,12 @@ def assert_holes_are_not_read(converted: MaskedModel, x: Tensor, mask: Tensor) -
     seen = []
     for garbage in (0.0, *GARBAGE):
         inputs = x.masked_fill(~mask, garbage).requires_grad_()
-        torch.manual_seed(1)
-        state = copy.deepcopy(converted.state_dict())
-        outputs = tensors_of(converted(inputs, mask))
-        after = [buffer.clone() for buffer in converted.buffers()]
-        parameters = list(converted.parameters())
-        loss = sum(y.square().sum() for y in outputs)
-        grad, *grads = torch.autograd.grad(loss, [inputs, *parameters], allow_unused=True, materialize_grads=True)
-        converted.load_state_dict(state)
-        seen.append([*outputs, grad, *grads, *after])
+        with leaving_no_trace(converted):
+            outputs = tensors_of(converted(inputs, mask))
+            loss = sum(y.square().sum() for y in outputs)
+            wanted = [inputs, *converted.parameters()]
+            grad, *grads = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+            seen.append([*outputs, grad, *grads, *(buffer.clone() for buffer in converted.buffers())])
         assert all(tensor.isfinite().all() for tensor in seen[-1])
         assert (grad.masked_select(~mask.expand_as(grad)) == 0).all() and grad.abs().sum() > 0
     for other in seen[1:]:

@@ -14,11 +14,22 @@ from convert_checks import (
     randomised,
     tensors_of,
 )
+from torch import nn
 
 from maskconv_ext import nn as mnn
 from maskconv_ext.convert import convert, unconvert
 
 NAMES = ("resnet50", "convnext", "convnext_conv_mlp", "convnext_torchvision", "unet", "unet_bilinear")
+
+OTHERS = (
+    "torchvision.models mobilenet_v3_small",
+    "torchvision.models shufflenet_v2_x0_5",
+    "torchvision.models squeezenet1_1",
+    "timm convnextv2_atto",
+    "timm skresnet18",
+    "timm nf_resnet26",
+    "timm ghostnet_100",
+)
 
 
 def build(name: str) -> torch.nn.Module:
@@ -102,6 +113,21 @@ def test_a_padded_batch_gives_each_image_what_the_original_gives_it_alone(name):
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_architectures(name):
+    """Gates, shuffles, computed weights, ghosts: in eval mode, with the mask of a padded batch, and with holes."""
+    library, _, name = name.partition(" ")
+    models = pytest.importorskip(library, reason=f"needs {library}, which is not installed")
+    model = randomised(models.create_model(name) if library == "timm" else getattr(models, name)(weights=None)).eval()
+    x, mask = images(1), torch.zeros(1, 1, 64, 64, dtype=torch.bool)
+    mask[..., :32] = True
+    converted = convert(model, normalization="none", mask_update="inside")
+    with torch.no_grad():
+        padded = converted(x.masked_fill(~mask, float("nan")), mask)
+        torch.testing.assert_close(padded, model(x[..., :32]), rtol=1e-8, atol=1e-8)
+        assert convert(model)(x.masked_fill(~holes(1), float("nan")), holes(1)).isfinite().all()
+
+
 def test_an_image_alone_is_itself_in_a_padded_batch_with_any_normalisation():
     model = build("resnet50").eval()
     converted = convert(model, mask_update="inside")
@@ -146,8 +172,18 @@ def test_copies(name, tmp_path):
         assert {id(p) for p in other.parameters()}.isdisjoint(id(p) for p in converted.parameters())
 
 
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.SiLU(inplace=True)
+
+    def forward(self, x):
+        y = x + self.act(self.norm(self.conv(x)))
+        return torch.cat([y, y * y.mean((2, 3), keepdim=True)], 1)
+
+
 def test_compilation():
-    converted = convert(UNet(width=2, transposed=False)).eval()
+    converted = convert(Residual()).eval()
     x, mask = images(1, 16).float(), holes(1, 16)
     torch._dynamo.reset()
     compiled = torch.compile(converted, backend="aot_eager", fullgraph=True)
