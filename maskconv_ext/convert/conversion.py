@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
-from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
+from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_mask_update
 from .layers import Options, is_layer
 from .lowering import Lowering
 from .model import Block, MaskedModel, Program, take_over
@@ -22,7 +21,6 @@ def convert(
     normalization: str = "ratio",
     mask_update: str | float = "any",
     pad_is_valid: bool = False,
-    fill: float | str = 0.0,
     residual: str = "any",
     strict: bool = True,
 ) -> MaskedModel:
@@ -36,7 +34,7 @@ def convert(
     Args:
         model: with an image (N, C, *S) as the first argument of its forward. Further arguments without a default follow
             the mask in the converted model, those with one are left at it.
-        normalization, pad_is_valid, fill: of the convolutions, as in `masked_conv2d`.
+        normalization, pad_is_valid: of the convolutions, as in `masked_conv2d`; their holes hold 0.
         mask_update: of the convolutions, as in `masked_conv2d`; or `"inside"`, of all layers, for padded batches:
             outputs are valid where an image that ends where its mask does would have them. With `normalization="none"`
             each image of a batch gets exactly what `model` gives it alone.
@@ -81,9 +79,8 @@ def convert(
     if mask_update != "inside":
         parse_mask_update(op, mask_update)
     check_pad_is_valid(op, pad_is_valid)
-    parse_fill(op, fill, torch.float32)
     check_choice(op, "residual", residual, ("any", "all"))
-    options = Options(normalization, mask_update, pad_is_valid, fill, residual)
+    options = Options(normalization, mask_update, pad_is_valid, residual)
     return _convert(model, options, strict)
 
 

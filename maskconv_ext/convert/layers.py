@@ -24,7 +24,6 @@ class Options:
     normalization: str
     mask_update: str | float
     pad_is_valid: bool
-    fill: float | str
     residual: str
 
     @property
@@ -56,9 +55,7 @@ def _class(name: str, module: nn.Module) -> Any:
 
 
 def _conv(conv: Any, options: Options) -> nn.Module:
-    mask_options: dict[str, Any] = dict(
-        normalization=options.normalization, mask_update=options.mask_update, fill=options.fill
-    )
+    mask_options: dict[str, Any] = dict(normalization=options.normalization, mask_update=options.mask_update)
     if conv.transposed:
         name = "ConvTranspose"
         # It knows no centre, no fraction and no confidence, and no padding that could be valid.

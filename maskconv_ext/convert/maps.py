@@ -10,6 +10,7 @@ from torch import fx
 
 from .. import nn as masked
 from ..nn.conv import conv_by_rule
+from ..nn.linear import linear_over_positions
 from . import operations
 from .layers import OF_THE_BATCH, check_interpolation, check_output_size
 from .report import Unconvertible
@@ -60,7 +61,7 @@ def convolve(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...]
     options = lowering.options
     result = lowering.pair(
         conv_by_rule, value.x, value.mask, weight, **given,
-        normalization=options.normalization, mask_update=options.mask_update, fill=options.fill,
+        normalization=options.normalization, mask_update=options.mask_update, fill=0.0,
         pad_is_valid=options.pad_is_valid,
     )  # fmt: skip
     mask = lowering.call(operations.spread_like, result[1], result[0])
@@ -111,6 +112,8 @@ def pad(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwa
     inside = lowering.options.inside
     if inside and given.get("mode", "constant") != "constant":
         raise Unconvertible(f"padding by copies {OF_THE_BATCH}")
+    if inside and given.get("value"):
+        raise Unconvertible(f"padding with {given['value']!r} {OF_THE_BATCH}")
     result = lowering.pair(
         operations.pad, value.x, value.mask, **given, pad_is_valid=lowering.options.pad_is_valid, inside=inside
     )
@@ -122,7 +125,7 @@ def linear(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], 
     value = given.pop("input")
     if not isinstance(value, Value) or values_in(given):
         raise Unconvertible("linear with a masked weight has no masked form")
-    return lowering.value(lowering.pair(operations.linear, value.x, value.mask, **given), like=value)
+    return lowering.value(lowering.pair(linear_over_positions, value.x, value.mask, **given), like=value)
 
 
 def softmax(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

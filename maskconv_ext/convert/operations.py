@@ -93,12 +93,6 @@ def spread_like(mask: Tensor | None, y: Tensor) -> Tensor | None:
     return mask.repeat_interleave(y.shape[1] // mask.shape[1], 1)
 
 
-def linear(x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None = None) -> Pair:
-    if mask is not None and mask.shape[-1] != 1:
-        mask = (mask != 0).any(-1, keepdim=True).to(mask.dtype)
-    return select(F.linear(select(x, mask), weight, bias), mask), mask
-
-
 def concatenate(tensors: Sequence[Tensor], masks: Sequence[Tensor | None], dim: int = 0, common: bool = False) -> Pair:
     """Along any dimension; channels keep their masks. With `common` they get one: valid where all are."""
     y = torch.cat(list(tensors), dim)
@@ -145,8 +139,8 @@ def pad(
         m = values
         for i, axis in enumerate(reversed(padded_axes)):
             before, after = pad[2 * i], pad[2 * i + 1]
-            at = torch.arange(y.shape[axis], device=x.device) - max(before, 0) - max(after, 0)
-            m = m.index_select(axis, (at + max(-before, 0)).clamp(0, x.shape[axis] - 1))
+            at = torch.arange(y.shape[axis], device=x.device) - before - after
+            m = m.index_select(axis, at.clamp(0, x.shape[axis] - 1))
     else:
         m = F.pad(values, list(pad), mode, 1.0 if pad_is_valid else 0.0)
     out_mask = m.to(mask.dtype)

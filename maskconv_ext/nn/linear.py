@@ -45,17 +45,16 @@ class MaskedLinear(nn.Linear):
             raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs (*, {self.in_features})")
         check_floating(op, x)
         check_broadcast_mask(op, x, mask)
-        if mask is None:
-            return super().forward(x), None
-        if mask.shape[-1] == 1:
-            return select(F.linear(select(x, mask), self.weight, self.bias), mask), mask
-        positions = mask.shape[:-1]
-        if positions != x.shape[:-1]:
-            mask, positions = mask.expand(x.shape), x.shape[:-1]
-        y, out_mask = masked_conv1d(
-            x.reshape(-1, self.in_features, 1),
-            mask.reshape(-1, self.in_features, 1),
-            self.weight[:, :, None],
-            self.bias,
-        )
-        return y.reshape(*positions, self.out_features), out_mask.reshape(*positions, 1)
+        return linear_over_positions(x, mask, self.weight, self.bias)
+
+
+def linear_over_positions(x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None = None) -> Pair:
+    """`MaskedLinear`'s output of what was checked."""
+    if mask is None:
+        return F.linear(x, weight, bias), None
+    if mask.shape[-1] == 1:
+        return select(F.linear(select(x, mask), weight, bias), mask), mask
+    mask = mask.expand(x.shape)
+    rows = (-1, x.shape[-1], 1)
+    y, out_mask = masked_conv1d(x.reshape(rows), mask.reshape(rows), weight.unsqueeze(-1), bias)
+    return y.reshape(*x.shape[:-1], len(weight)), out_mask.reshape(*x.shape[:-1], 1)

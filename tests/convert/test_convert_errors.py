@@ -80,6 +80,7 @@ INSIDE_ROWS = [
     (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), f"padding_mode 'circular' {OF_THE_BATCH}"),
     (nn.UpsamplingBilinear2d(scale_factor=2), f"align_corners=True {OF_THE_BATCH}"),
     (nn.AvgPool2d(3, 2, 1, ceil_mode=True), f"the divisor of windows with padding {OF_THE_BATCH}"),
+    (nn.ConstantPad2d(1, 3.0), f"padding with 3.0 {OF_THE_BATCH}"),
     (nn.ReflectionPad2d(1), f"padding by copies {OF_THE_BATCH}"),
 ]
 

@@ -190,6 +190,18 @@ def test_compilation():
     torch.testing.assert_close(compiled(x, mask), converted(x, mask))
 
 
+def test_devices(device):
+    converted = convert(build("unet").float())
+    x, mask = images().float(), holes()
+    y, out_mask = converted(x, mask)
+    on_device = convert(build("unet").float()).to(device)
+    y_there, mask_there = on_device(x.to(device).masked_fill(~mask.to(device), float("nan")), mask.to(device))
+    torch.testing.assert_close(y_there.cpu(), y, rtol=1e-3, atol=1e-4)
+    assert torch.equal(mask_there.cpu(), out_mask)
+    (y_there.square().mean()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in on_device.parameters())
+
+
 def test_distributed(tmp_path):
     if not torch.distributed.is_available():
         pytest.skip("this build of PyTorch has no torch.distributed")

@@ -129,6 +129,9 @@ CASES = [
     ("interpolation", lambda m, x, y: F.interpolate(x, scale_factor=2.0, mode="bilinear") + m.up(y),
      {"up": nn.Upsample(scale_factor=2, mode="nearest")}, True),
     ("padding", lambda m, x, y: F.pad(x, (1, 1, 2, 0)) + m.pad(y), {"pad": nn.ZeroPad2d((2, 0, 1, 1))}, True),
+    ("cropping", lambda m, x, y: F.pad(x, (-1, 0, 0, -2)) + y[:, :, 2:, 1:], {}, False),
+    ("linear functions", lambda m, x, y: F.linear(x.permute(0, 2, 3, 1), m.weight[..., 0, 0].repeat(1, 2), m.gamma)
+     .permute(0, 3, 1, 2) + y, {}, True),
     ("padding by copies", lambda m, x, y: F.pad(x, (1, 1, 1, 1), mode="reflect") + m.pad(y),
      {"pad": nn.CircularPad2d(1)}, False),
     ("circular convolution", lambda m, x, y: m.conv(x) + y,
@@ -276,7 +279,7 @@ def test_elementwise_modules_of_users():
 
 def test_options_reach_the_layers():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.ConvTranspose2d(4, 2, 2))
-    given = dict(normalization="mean", mask_update=0.5, pad_is_valid=True, fill="bias")
+    given = dict(normalization="mean", mask_update=0.5, pad_is_valid=True)
     converted = convert(model, **given)
     layers = list(converted.children())
     assert {name: getattr(layers[0], name) for name in given} == given
