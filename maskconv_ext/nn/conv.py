@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _LazyConvXdMixin
 
 from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
+from ..geometry import per_axis
 from ._checks import Pair, mask_parts, per_channel
 from ._inside import check_inside, inside_mask, rule_inside
 
@@ -124,10 +125,13 @@ def conv_by_rule(
 ) -> Pair:
     """A masked convolution by any rule, "inside" among them; without a mask its output has none either."""
     rank = weight.dim() - 2
-    kernel, strides, dilations = tuple(weight.shape[2:]), per_axis(stride, rank), per_axis(dilation, rank)
-    paddings = padding if isinstance(padding, str) else per_axis(padding, rank)
+    op, kernel = f"masked_conv{rank}d", tuple(weight.shape[2:])
     inside = mask_update == "inside"
-    rule = (rule_inside(kernel, strides, paddings, dilations) or "any") if inside else mask_update
+    rule = mask_update
+    if inside:
+        strides, dilations = per_axis(op, "stride", stride, rank, 1), per_axis(op, "dilation", dilation, rank, 1)
+        paddings = padding if isinstance(padding, str) else per_axis(op, "padding", padding, rank, 0)
+        rule = rule_inside(kernel, strides, paddings, dilations) or "any"
     output, out_mask = FUNCTIONS[rank](
         input, mask, weight, bias, stride, padding, dilation, groups, mask_update=rule, fill=fill,
         # Without a mask nothing is missing, the padding included.
@@ -138,7 +142,7 @@ def conv_by_rule(
         return output, out_mask if mask_update == "confidence" else None
     if not inside or rule != "any":
         return output, out_mask
-    parts = mask_parts("masked_conv", input, mask, mask_channels)
+    parts = mask_parts(op, input, mask, mask_channels)
     valid = inside_mask(mask, kernel, strides, paddings, dilations, output.shape[2:])
     if len(parts) > 1:
         valid = per_channel(valid, parts).unflatten(1, (groups, -1)).amin(2)
@@ -147,10 +151,6 @@ def conv_by_rule(
         value = 0.0 if bias is None else bias.view(-1, *[1] * rank)
     of_filter = valid if valid.shape[1] == 1 else valid.repeat_interleave(len(weight) // groups, 1)
     return torch.where(of_filter != 0, output, value), valid
-
-
-def per_axis(value: Any, rank: int) -> tuple[int, ...]:
-    return (value,) * rank if isinstance(value, int) else tuple(value) * (rank // len(value))
 
 
 class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]
