@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd, _LazyConvXdMixin
 from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
 from ..geometry import per_axis
+from ..mask_plan import MaskPlan
 from ._checks import Pair, mask_parts, per_channel
 from ._inside import check_inside, inside_mask, rule_inside
 
@@ -95,16 +96,30 @@ class _MaskedConv(MaskOptions):
         self.pad_is_valid = pad_is_valid
         self.mask_channels = None if mask_channels is None else tuple(mask_channels)
 
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> Pair:
+    def forward(self, input: Tensor, mask: Tensor | None = None, plan: MaskPlan | None = None) -> Pair:
         # torch.nn knows no "same" with strides.
         plain = self.padding != "same" or all(step == 1 for step in self.stride)
-        if plain and mask is None and self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence":
+        unscaled = self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence"
+        if mask is None and plan is None and unscaled and plain:
             return self._conv_forward(input, self.weight, self.bias), None
-        return conv_by_rule(
+        output, out_mask = conv_by_rule(
             input, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
             normalization=self.normalization, mask_update=self.mask_update, fill=self.fill,
-            pad_is_valid=self.pad_is_valid, padding_mode=self.padding_mode, mask_channels=self.mask_channels,
+            pad_is_valid=self.pad_is_valid, padding_mode=self.padding_mode, mask_channels=self.mask_channels, plan=plan,
         )  # fmt: skip
+        return output, mask if self._keeps(mask, out_mask) else out_mask
+
+    def _keeps(self, mask: Tensor | None, out_mask: Tensor | None) -> bool:
+        """Whether every window's centre is the output's own position, so that both masks are equal.
+
+        The layer then returns the tensor it was given: by it the layers that follow know that they can share a plan.
+        """
+        if mask is None or out_mask is None or mask.dtype != torch.bool or mask.shape[1] != 1:
+            return False
+        own_position = self.mask_update == "inside" or (
+            self.mask_update == "center" and all(size % 2 for size in self.kernel_size)
+        )
+        return own_position and all(stride == 1 for stride in self.stride) and mask.shape == out_mask.shape
 
 
 def conv_by_rule(
@@ -160,10 +175,10 @@ class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]
 class MaskedConv2d(_MaskedConv, nn.Conv2d):  # type: ignore[misc]
     """2-D convolution over the valid pixels, as `maskconv_ext.masked_conv2d`; arguments and state_dict of nn.Conv2d.
 
-    Called with `(input, mask=None)`, it returns `(output, out_mask)`. Without a mask nothing is missing, the zero
-    padding included, and it is nn.Conv2d (`"mean"` and `"weight"` keep their constant scale), with None for the output
-    mask. An all-ones mask says instead that only the image is valid, so windows over the border are rescaled, unless
-    `pad_is_valid`.
+    Called with `(input, mask=None, plan=None)`, it returns `(output, out_mask)`. Without a mask nothing is missing, the
+    zero padding included, and it is nn.Conv2d (`"mean"` and `"weight"` keep their constant scale), with None for the
+    output mask. An all-ones mask says instead that only the image is valid, so windows over the border are rescaled,
+    unless `pad_is_valid`.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype: as
@@ -176,7 +191,8 @@ class MaskedConv2d(_MaskedConv, nn.Conv2d):  # type: ignore[misc]
     Shapes:
         input (N, C, H, W); mask (N or 1, M, H, W) with M = 1, C or `len(mask_channels)`, bool, uint8 or floating, or
         None. output (N, K, P, Q); out_mask in the mask's dtype, with 1 channel, or `groups` where channels have masks
-        of their own.
+        of their own. Under `mask_update="center"` a shared bool mask is returned itself where stride 1 and the padding
+        keep every position its own. plan: as of `masked_conv2d`.
 
     Raises:
         TypeError, ValueError: an option or a mask that does not fit; the message names the argument.

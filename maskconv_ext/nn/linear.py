@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..functional import masked_conv1d
-from ._checks import Pair, select
-from ._masking import check_broadcast_mask, check_floating
+from ._checks import Pair, check_broadcast_mask, check_floating, select
 
 
 class MaskedLinear(nn.Linear):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._checks import Pair, select
-from ._masking import check_broadcast_mask
+from ._checks import Pair, check_broadcast_mask, select
 from .containers import _as_one_dtype
 
 

@@ -103,6 +103,14 @@ def test_images_and_fill():
     assert none is None and torch.equal(y, conv._conv_forward(torch.zeros_like(x), conv.weight, conv.bias))
 
 
+def test_the_mask_itself_goes_on_where_positions_stay():
+    x, mask = image_with_holes((2, 3, 9, 9))
+    for options in ({"padding": 1}, {"padding": "same"}, {"padding": 2, "dilation": 2}):
+        conv = mnn.MaskedConv2d(3, 4, 3, mask_update="inside", **options).double()
+        assert conv(x, mask)[1] is mask
+    assert mnn.MaskedConv2d(3, 4, 3, padding=1, stride=2, mask_update="inside").double()(x, mask)[1] is not mask
+
+
 def test_wrong_windows():
     message = r"^MaskedConv1d: mask_update: got 'inside' with padding \(1,\), needs a window "
     with pytest.raises(ValueError, match=message):
