@@ -35,6 +35,7 @@ from .layer_norms import (
     MaskedLayerNorm,
 )
 from .learned import LearnedFill, LearnedMask
+from .linear import MaskedLinear
 from .norm import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedBatchNorm3d, convert_sync_batchnorm
 from .pooling import masked_adaptive_avg_pool, masked_adaptive_max_pool, masked_avg_pool, masked_max_pool
 from .pooling_layers import (
@@ -51,6 +52,7 @@ from .pooling_layers import (
     MaskedMaxPool2d,
     MaskedMaxPool3d,
 )
+from .product import MaskedMul
 from .report import MaskReport, mask_report
 from .upsampling import MaskedUpsample, masked_upsample
 
@@ -88,9 +90,11 @@ __all__ = [
     "MaskedInstanceNorm2d",
     "MaskedInstanceNorm3d",
     "MaskedLayerNorm",
+    "MaskedLinear",
     "MaskedMaxPool1d",
     "MaskedMaxPool2d",
     "MaskedMaxPool3d",
+    "MaskedMul",
     "MaskedSequential",
     "MaskedUpsample",
     "convert_sync_batchnorm",
