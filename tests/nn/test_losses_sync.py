@@ -85,14 +85,15 @@ def work(rank: int, folder: str) -> None:
 def test_two_ranks_equal_the_joint_batch(tmp_path: Path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    got, wanted = {}, {}
     for index, form in enumerate(FORMS):
         for name, loss_fn in CASES.items():
             loss, grads = step(loss_fn, *batch(form))
-            for result in ranks:
-                torch.testing.assert_close(result[index, name][0], loss, msg=lambda m: f"{form}, {name}: {m}")
+            wanted[form, name] = loss, loss, *grads
+            losses_of_ranks, grads_of_ranks = zip(*(result[index, name] for result in ranks))
             # DistributedDataParallel averages over the ranks: half the gradient of each.
-            got = [torch.cat(pair) / 2 for pair in zip(ranks[0][index, name][1], ranks[1][index, name][1])]
-            torch.testing.assert_close(got, grads, msg=lambda m: f"{form}, {name}: {m}")
+            got[form, name] = *losses_of_ranks, *(torch.cat(pair) / 2 for pair in zip(*grads_of_ranks))
+    torch.testing.assert_close(got, wanted)
     assert ranks[0]["group"] == ranks[1]["group"] == 0.75
 
 
