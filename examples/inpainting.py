@@ -30,23 +30,23 @@ from maskconv_ext.demo.pyramid import fill_holes
 from maskconv_ext.losses import masked_l1
 
 COVERAGES = (0.1, 0.25, 0.5)  # of the holes, in training and tests
-MASKS = 16  # of each coverage, in training
 HOLE_WEIGHT = 6.0  # Liu et al. 2018
 PICTURE = "inpainting.png"
 SHOWN = 0.25  # coverage
 UNTRAINED = "pyramid"
-SMOKE = dict(steps=6, batch=4, crop=32, widths=[8, 8], test_masks=1, checkpoint_every=2)
+SMOKE = dict(steps=6, batch=4, crop=32, widths=[8, 8], masks=2, test_masks=1, checkpoint_every=2)
 
 
 def parser() -> argparse.ArgumentParser:
     root = cli.parser(
-        "inpainting", __doc__, steps=700, batch=16, learning_rate=2e-3, crop=64, widths=[32, 64, 96, 96], test_masks=4
+        "inpainting", __doc__, steps=700, batch=16, learning_rate=2e-3, crop=64, widths=[32, 64, 96, 96], masks=16, test_masks=4
     )
     cli.add_training(root)
     add = root.add_argument_group("network and data").add_argument
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
     add("--widths", nargs="+", type=cli.integer(1), metavar="N", help="channels of each level; default: %(default)s")
     add("--crop", type=cli.integer(16, 16), metavar="N", help="size of crops to train on; default: %(default)s")
+    add("--masks", type=cli.integer(1), metavar="N", help="of each coverage, to train with; default: %(default)s")
     add("--test-masks", type=cli.integer(1), metavar="N", help="of each coverage and picture; default: %(default)s")
     return root
 
@@ -74,7 +74,7 @@ def test_cases(count: int, seed: int) -> list[tuple[str, float, Tensor, Tensor]]
 def filled(model: nn.Module | None, picture: Tensor, mask: Tensor, precision: str) -> Tensor:
     """The picture, with the prediction in its holes."""
     x, m = picture.masked_fill(~mask, torch.nan)[None], mask[None]
-    with torch.inference_mode(), autocast(precision, picture.device):
+    with torch.inference_mode(), autocast("fp32" if model is None else precision, picture.device):
         prediction = fill_holes(x, m) if model is None else model(x, m)
     return torch.where(mask, picture, prediction[0].float())
 
@@ -89,9 +89,9 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     smallest = min(min(picture.shape[1:]) for picture in pictures)
     if arguments.crop > smallest:
         raise cli.ExampleError(f"--crop: got {arguments.crop}, needs {smallest} at most, the smallest picture's side")
-    holes = torch.cat([stroke_masks(MASKS, coverage, arguments.seed) for coverage in COVERAGES])
+    holes = torch.cat([stroke_masks(arguments.masks, coverage, arguments.seed) for coverage in COVERAGES])
     dataset = HoledCrops(pictures, holes, arguments.crop, arguments.seed)
-    about = {"crop": arguments.crop, "widths": arguments.widths}
+    about = {"crop": arguments.crop, "widths": arguments.widths, "masks": arguments.masks}
 
     models: dict[str, nn.Module | None] = {}
     figures: dict[str, Any] = {"methods": {}, "training": {}, "scores": []}

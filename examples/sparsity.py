@@ -31,7 +31,7 @@ from maskconv_ext.losses import masked_l1
 DENSITIES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 SHOWN = (0.05, 0.2, 1.0)  # densities
 UNTRAINED = "nearest"
-CURVES, MAPS = "sparsity.png", "maps.png"
+CURVES, MAPS = "sparsity.png", "sparsity_maps.png"
 SMOKE = dict(steps=4, batch=4, crop=32, runs=1, draws=1, checkpoint_every=2)
 
 
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> None:
 
 def curves_of(figures: dict[str, Any]) -> dict[str, tuple[Sequence[float], np.ndarray]]:
     """Of each method's label: densities, and errors (runs, densities), averaged over draws."""
-    curves = {}
+    curves: dict[str, tuple[Sequence[float], np.ndarray]] = {}
     for method, label in figures["methods"].items():
         scores = [row for row in figures["scores"] if row["method"] == method]
         runs = list(dict.fromkeys(row["seed"] for row in scores))

@@ -74,8 +74,8 @@ def engine(request, monkeypatch) -> str:
 
 @pytest.fixture(autouse=True)
 def layers_on_one_thread(request):
-    """In tests/nn: the same numbers every time, and no threads, which on tensors this small wait for each other."""
-    if request.path.parent.name != "nn":
+    """In tests/nn and tests/examples: the same numbers every time, and no threads, which on tensors this small wait for each other."""
+    if request.path.parent.name not in ("nn", "examples"):
         yield
         return
     torch.manual_seed(0)

@@ -35,13 +35,21 @@ def load(path: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] |
         raise ExampleError(
             f"{path}: no checkpoint of this example ({type(error).__name__}); --restart ignores it"
         ) from None
-    for name in {} if settings is None else saved | settings:
-        if saved.get(name) != settings.get(name):
+    expected = saved if settings is None else settings
+    for name in saved | expected:
+        if saved.get(name) != expected.get(name):
             raise ExampleError(
-                f"{path}: of a run with {name} {saved.get(name)!r}, this one has {settings.get(name)!r}; "
+                f"{path}: of a run with {name} {saved.get(name)!r}, this one has {expected.get(name)!r}; "
                 f"--restart begins anew, --out elsewhere keeps both"
             )
     return state
+
+
+def seed_all(seed: int) -> None:
+    """All global generators of this process."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def random_state() -> dict[str, Any]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 DPI = 100
 HOLE_COLOR = (1.0, 0.0, 1.0)  # a colour that photographs seldom have
 COLORS = ("tab:blue", "tab:orange", "tab:red", "tab:gray")
-MAP_COLORS = "viridis"
 
 
 def _figure(width: float, height: float) -> Any:
@@ -44,10 +43,11 @@ def save_grid(path: Path, rows: Sequence[Sequence[tuple[str, NDArray]]], **optio
 def save_curves(
     path: Path, curves: dict[str, tuple[Sequence[float], NDArray]], trained_at: float, x_label: str, y_label: str
 ) -> None:
-    """Of each label, x and y (runs, x): the mean, and the range of the runs."""
+    """Of each label, x and y (runs, x): the mean, and the range of the runs. A y of 0 is not on the logarithmic axis."""
     figure = _figure(7, 4.2)
     axis = figure.subplots()
     for (label, (x, y)), color in zip(curves.items(), COLORS):
+        y = np.where(y > 0, y, np.nan)
         axis.plot(x, y.mean(0), marker="o", markersize=3, label=label, color=color)
         axis.fill_between(x, y.min(0), y.max(0), alpha=0.2, color=color, linewidth=0)
     axis.axvline(trained_at, color="black", linestyle=":", linewidth=1)

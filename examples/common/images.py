@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,9 +22,9 @@ TRAINING = {
 }  # fmt: skip
 HELD_OUT = {"camera": 2, "chelsea": 2, "coffee": 2}
 MASK_SIZE = 256
-MASKS = 48  # of each coverage
 
 
+@functools.cache
 def photograph(name: str, reduction: int) -> NDArray[np.float32]:
     """(H, W, 3) from 0 to 1; grey pictures have three equal channels."""
     import skimage.data

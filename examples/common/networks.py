@@ -42,7 +42,7 @@ class Completion(nn.Module):
 
 
 class UNet(nn.Module):
-    """The U-Net of Liu et al. 2018, small: strided partial convolutions down; nearest upsampling, skips that keep
+    """The U-Net of Liu et al. 2018, small: strided partial convolutions down; bilinear upsampling, skips that keep
     their own masks, and partial convolutions up; the input itself is the last skip.
 
     `(x, mask=None, inside=None) -> (y, mask)`; height and width are multiples of 2 ** len(widths).
@@ -59,7 +59,7 @@ class UNet(nn.Module):
             )
             for level, (given, width) in enumerate(zip(before, widths))
         )
-        self.upsample, self.concatenate = mnn.MaskedUpsample(scale_factor=2), mnn.MaskedCat()
+        self.upsample, self.concatenate = mnn.MaskedUpsample(scale_factor=2, mode="bilinear"), mnn.MaskedCat()
         up = []
         for below, skip in zip(reversed(widths), reversed(before[1:])):
             conv = mnn.MaskedConv2d(below + skip, skip, 3, padding=1, mask_channels=(below, skip), bias=False)

@@ -85,7 +85,7 @@ def train(
     trained = ranks.distribute(model).train()
     optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, settings.steps))
-    torch.manual_seed(settings.seed + ranks.rank)
+    checkpoint.seed_all(settings.seed + ranks.rank)
     losses: list[float] = []
     spent = 0.0
     if state is not None:
@@ -100,7 +100,10 @@ def train(
     batches = ResumableBatches(
         EPOCH * settings.batch, settings.batch, settings.seed, first_step, settings.steps, ranks.rank, ranks.count
     )
-    loader: DataLoader[Batch] = DataLoader(dataset, batch_sampler=batches, num_workers=workers)
+    loader: DataLoader[Batch] = DataLoader(
+        dataset, batch_sampler=batches, num_workers=workers,
+        generator=torch.Generator().manual_seed(settings.seed),  # without, it draws from the global one when it starts
+    )  # fmt: skip
     bar = tqdm(
         loader, title, settings.steps, initial=first_step, unit="step", disable=None if ranks.first else True,
     )  # fmt: skip
