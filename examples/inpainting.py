@@ -34,13 +34,14 @@ HOLE_WEIGHT = 6.0  # Liu et al. 2018
 PICTURE = "inpainting.png"
 SHOWN = 0.25  # coverage
 UNTRAINED = "pyramid"
+DEFAULTS = dict(
+    steps=2000, batch=8, learning_rate=3e-3, crop=64, widths=[16, 32, 64, 64], masks=16, test_masks=4
+)  # fmt: skip
 SMOKE = dict(steps=6, batch=4, crop=32, widths=[8, 8], masks=2, test_masks=1, checkpoint_every=2)
 
 
 def parser() -> argparse.ArgumentParser:
-    root = cli.parser(
-        "inpainting", __doc__, steps=700, batch=16, learning_rate=2e-3, crop=64, widths=[32, 64, 96, 96], masks=16, test_masks=4
-    )
+    root = cli.parser("inpainting", __doc__, **DEFAULTS)
     cli.add_training(root)
     add = root.add_argument_group("network and data").add_argument
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")

@@ -32,19 +32,19 @@ DENSITIES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 SHOWN = (0.05, 0.2, 1.0)  # densities
 UNTRAINED = "nearest"
 CURVES, MAPS = "sparsity.png", "sparsity_maps.png"
-SMOKE = dict(steps=4, batch=4, crop=32, runs=1, draws=1, checkpoint_every=2)
+DEFAULTS = dict(steps=400, batch=8, learning_rate=3e-3, crop=64, density=0.1, runs=3, draws=2, rows=500)
+SMOKE = dict(steps=4, batch=4, crop=32, runs=1, draws=1, rows=40, checkpoint_every=2)
 
 
 def parser() -> argparse.ArgumentParser:
-    root = cli.parser(
-        "sparsity", __doc__, steps=400, batch=8, learning_rate=3e-3, crop=64, density=0.1, runs=3, draws=2
-    )
+    root = cli.parser("sparsity", __doc__, **DEFAULTS)
     cli.add_training(root)
     add = root.add_argument_group("experiment").add_argument
     add("--density", type=cli.number(0, 1), metavar="X", help="of the given pixels in training; default: %(default)s")
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
     add("--runs", type=cli.integer(1), metavar="N", help="networks of each kind, by seed; default: %(default)s")
     add("--draws", type=cli.integer(1), metavar="N", help="of the given pixels at each density; default: %(default)s")
+    add("--rows", type=cli.integer(1), metavar="N", help="of the map to test on; default: %(default)s, all")
     add("--crop", type=cli.integer(16), metavar="N", help="size of crops to train on; default: %(default)s")
     return root
 
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     if not ranks.first:
         return
 
-    truth = disparity(HELD_OUT).to(ranks.device)
+    truth = disparity(HELD_OUT)[:, : arguments.rows].to(ranks.device)
     measured = truth.isfinite()
     rows = []
     for density in DENSITIES:

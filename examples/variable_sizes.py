@@ -42,7 +42,7 @@ Sample = dict[str, Tensor]
 
 
 def parser() -> argparse.ArgumentParser:
-    root = cli.parser("variable_sizes", __doc__, widths=[32, 64, 96, 96])
+    root = cli.parser("variable_sizes", __doc__, widths=[16, 32, 64, 64])
     root.add_argument("--trained", type=Path, metavar="DIR", help="the --out of inpainting.py")
     return root
 

@@ -74,7 +74,7 @@ def engine(request, monkeypatch) -> str:
 
 @pytest.fixture(autouse=True)
 def layers_on_one_thread(request):
-    """In tests/nn and tests/examples: the same numbers every time, and no threads, which on tensors this small wait for each other."""
+    """Layers and examples: the same numbers every time, and no threads, which on small tensors wait on each other."""
     if request.path.parent.name not in ("nn", "examples"):
         yield
         return

@@ -122,7 +122,7 @@ def main(
 
 def write_results(arguments: argparse.Namespace, ranks_: ranks.Ranks, figures: dict[str, Any]) -> None:
     """`figures`, with the settings and versions they come from, as results.json."""
-    ignored = ("out", "restart", "checkpoint_every", "workers")
+    ignored = ("out", "trained", "restart", "checkpoint_every", "workers")
     results = {
         "format": FORMAT,
         "settings": {name: value for name, value in vars(arguments).items() if name not in ignored},

@@ -43,7 +43,7 @@ def save_grid(path: Path, rows: Sequence[Sequence[tuple[str, NDArray]]], **optio
 def save_curves(
     path: Path, curves: dict[str, tuple[Sequence[float], NDArray]], trained_at: float, x_label: str, y_label: str
 ) -> None:
-    """Of each label, x and y (runs, x): the mean, and the range of the runs. A y of 0 is not on the logarithmic axis."""
+    """Of each label, x and y (runs, x): their mean and range. Zeros are not drawn: the axes are logarithmic."""
     figure = _figure(7, 4.2)
     axis = figure.subplots()
     for (label, (x, y)), color in zip(curves.items(), COLORS):

@@ -48,7 +48,7 @@ class UNet(nn.Module):
     `(x, mask=None, inside=None) -> (y, mask)`; height and width are multiples of 2 ** len(widths).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int] = (32, 64, 96, 96)) -> None:
+    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int] = (16, 32, 64, 64)) -> None:
         super().__init__()
         before = (channels_in, *widths[:-1])
         self.down = nn.ModuleList(

@@ -45,7 +45,7 @@ class Trained:
     def figures(self) -> dict[str, Any]:
         """For results.json: the curve as means of 10 steps."""
         means = [sum(part) / len(part) for part in (self.losses[i : i + 10] for i in range(0, len(self.losses), 10))]
-        return {"losses": [round(mean, 6) for mean in means], "cpu_seconds": round(self.cpu_seconds, 1)}
+        return {"losses": [round(mean, 6) for mean in means], "cpu_seconds": round(self.cpu_seconds, 2)}
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
