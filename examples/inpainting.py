@@ -59,7 +59,7 @@ def loss_fn(prediction: Tensor, batch: Batch) -> Tensor:
     return HOLE_WEIGHT * in_hole + masked_l1(prediction, truth, mask, sync=True)
 
 
-def test_cases(count: int, seed: int) -> list[tuple[str, float, Tensor, Tensor]]:
+def held_out_cases(count: int, seed: int) -> list[tuple[str, float, Tensor, Tensor]]:
     """Name, coverage, picture (3, H, W) and mask (1, H, W) of each case; other masks than those to train with."""
     holes = {coverage: stroke_masks(count * len(HELD_OUT), coverage, seed + 1) for coverage in COVERAGES}
     cases = []
@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> None:
     if not ranks.first:
         return
     shown = {}
-    for name, coverage, picture, mask in test_cases(arguments.test_masks, arguments.seed):
+    for name, coverage, picture, mask in held_out_cases(arguments.test_masks, arguments.seed):
         picture, mask = picture.to(ranks.device), mask.to(ranks.device)
         truth, hole = to_picture(picture), ~mask[0].cpu().numpy()
         row = [(f"{name}: {coverage:.0%} holes", np.where(hole[..., None], np.nan, truth))]

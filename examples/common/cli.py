@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -112,7 +113,8 @@ def main(
             arguments.out.mkdir(parents=True, exist_ok=True)
             run(arguments, here)
     except ExampleError as error:
-        print(f"{root.prog}: error: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # all ranks say the same
+            print(f"{root.prog}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\n{root.prog}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Errors that the user can put right, and the examples' own dependencies."""
+"""Errors that the user can put right, and the examples' own dependencies, which are imported where they are used."""
 
 from __future__ import annotations
 

@@ -42,10 +42,6 @@ class Ranks:
             dist.all_gather_object(values, value)
         return values
 
-    def wait(self) -> None:
-        if self.count > 1:
-            dist.barrier()
-
 
 @contextmanager
 def join(device: str) -> Iterator[Ranks]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from . import checkpoint
 from .batches import ResumableBatches
@@ -77,6 +77,8 @@ def train(
     run depends on; a checkpoint of other settings is an error. The samples of a step depend on seed and step alone, so
     the step is also the sampler's state.
     """
+    from tqdm import tqdm
+
     described = asdict(settings) | about
     if settings.batch % ranks.count:
         raise ExampleError(f"--batch: got {settings.batch} for {ranks.count} processes, needs a multiple")
@@ -87,16 +89,16 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, settings.steps))
     checkpoint.seed_all(settings.seed + ranks.rank)
     losses: list[float] = []
-    spent = 0.0
+    seconds = 0.0
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        losses, spent = state["losses"], state["cpu_seconds"]
+        losses, seconds = state["losses"], state["cpu_seconds"]
         if ranks.rank < len(state["random"]):  # fewer ranks than before may take over, or more
             checkpoint.restore_random_state(state["random"][ranks.rank])
 
-    first_step, started = len(losses), time.process_time()
+    first_step, started = len(losses), time.process_time() - seconds
     batches = ResumableBatches(
         EPOCH * settings.batch, settings.batch, settings.seed, first_step, settings.steps, ranks.rank, ranks.count
     )
@@ -105,7 +107,8 @@ def train(
         generator=torch.Generator().manual_seed(settings.seed),  # without, it draws from the global one when it starts
     )  # fmt: skip
     bar = tqdm(
-        loader, title, settings.steps, initial=first_step, unit="step", disable=None if ranks.first else True,
+        loader, title, settings.steps, initial=first_step, unit="step", disable=not ranks.first,
+        mininterval=0.5 if sys.stderr.isatty() else 10,  # few lines in a log
     )  # fmt: skip
     for step, batch in enumerate(bar, first_step + 1):
         batch = tuple(part.to(ranks.device) for part in batch)
@@ -122,18 +125,16 @@ def train(
         if not math.isfinite(losses[-1]):
             raise ExampleError(f"{title}: the loss of step {step} is {losses[-1]}; a lower --learning-rate may help")
         if step % checkpoint_every == 0 or step == settings.steps:
-            random_states = ranks.gather(checkpoint.random_state())
+            seconds = time.process_time() - started
+            state = {
+                "settings": described,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "random": ranks.gather(checkpoint.random_state()),
+                "losses": losses,
+                "cpu_seconds": seconds,
+            }
             if ranks.first:
-                checkpoint.save(
-                    path,
-                    {
-                        "settings": described,
-                        "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "schedule": schedule.state_dict(),
-                        "random": random_states,
-                        "losses": losses,
-                        "cpu_seconds": spent + time.process_time() - started,
-                    },
-                )
-    return Trained(model, losses, spent + time.process_time() - started)
+                checkpoint.save(path, state)
+    return Trained(model, losses, seconds)

@@ -63,7 +63,7 @@ def test_training_and_test_masks_differ():
     import inpainting
 
     training = torch.cat([images.stroke_masks(4, coverage, 0) for coverage in inpainting.COVERAGES])
-    for _, _, picture, mask in inpainting.test_cases(1, 0):
+    for _, _, picture, mask in inpainting.held_out_cases(1, 0):
         height, width = picture.shape[1:]
         assert mask.shape == (1, height, width) and height % 16 == width % 16 == 0
         assert all(not torch.equal(other[:, :height, :width], mask) for other in training)
