@@ -141,7 +141,8 @@ def sparsity() -> str:
 
 
 def variable_sizes() -> str:
-    return tables.variable_sizes(example("variable_sizes"))
+    picture = "![differences between an image alone and in the batch](../docs/images/variable_sizes.png)"
+    return f"{picture}\n\n{tables.variable_sizes(example('variable_sizes'))}"
 
 
 DOCUMENTS: dict[str, dict[str, Callable[[], str]]] = {

@@ -76,7 +76,8 @@ class UNet(nn.Module):
             skips.append(pair)
             pair = confined(stage(*pair), inside)
         for stage in [*self.up, self.last]:
-            pair = confined(stage(*self.concatenate(self.upsample(*pair), skips.pop())), inside)
+            up = confined(self.upsample(*pair), inside)
+            pair = confined(stage(*self.concatenate(up, skips.pop())), inside)
         return pair
 
 

@@ -14,7 +14,7 @@ def confine(pair: Pair, inside: Tensor) -> Pair:
 
     Holes close from layer to layer (`mask_update="any"`), as they should; but so does the padding of a batch of unequal
     sizes, and what grew there reaches back into the image, which it does not where the image is alone. Confined after
-    each layer that lets masks grow, an image comes out the same alone and in any batch:
+    each layer that lets masks grow, interpolation included, an image comes out the same alone and in any batch:
 
         for layer in layers:
             x, mask = confine(layer(x, mask), inside)

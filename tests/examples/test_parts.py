@@ -16,6 +16,7 @@ from common.networks import KINDS, Completion, SparseNet, UNet
 from torch import nn
 
 from maskconv_ext import nn as mnn
+from maskconv_ext.data import pad_collate
 
 # ------------------------------------------------------------------------------------------------ data
 
@@ -162,6 +163,19 @@ def test_networks(network, channels, options):
     centre = (..., slice(28, 36), slice(28, 36))
     torch.testing.assert_close(masked(x, full)[centre], plain(x, full)[centre])
     assert not torch.allclose(masked(x, mask)[centre], plain(x, mask)[centre])
+
+
+@pytest.mark.parametrize("size", [(32, 40), (29, 33), (24, 64)])
+@pytest.mark.parametrize(("network", "channels", "options"), [(UNet, 3, {"widths": (4, 6, 8)}), (SparseNet, 1, {})])
+def test_alone_equals_in_a_padded_batch(network, channels, options, size):
+    model = Completion("masked", network, channels, **options).eval()
+    collate = pad_collate(size_multiple=8, fill={"x": torch.nan}, mask_key="inside")
+    samples = [
+        {"x": torch.rand(channels, *extent), "mask": torch.rand(1, *extent) < 0.3} for extent in (size, (56, 64))
+    ]
+    alone, together = model(**collate(samples[:1])), model(**collate(samples))
+    image = (0, slice(None), slice(size[0]), slice(size[1]))
+    torch.testing.assert_close(together[image], alone[image])
 
 
 def test_skips_keep_their_own_masks():
