@@ -10,8 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..nn._checks import check_mask, compute_dtype, mask_values, select
-from ..nn._masking import check_broadcast_mask, check_floating
+from ..nn._checks import check_broadcast_mask, check_floating, check_mask, compute_dtype, mask_values, select
 from ..nn._ranks import gather, several_ranks
 
 REDUCTIONS = ("mean", "sum", "none")
