@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+EXAMPLE_ARGS ?=
 GPU_CHECK_ARGS ?=
 
 SHELL := bash
@@ -14,6 +15,7 @@ SHELL := bash
 
 help:
 	@echo "make demo          the demonstration on real images, with pictures"
+	@echo "make example-inpainting, example-sparsity, example-variable_sizes: see examples/README.md"
 	@echo "make test          all tests"
 	@echo "make lint          ruff, clang-format, mypy;  make format  applies the first two"
 	@echo "make build         the native library and the emulation, in place;  make wheel  a wheel in dist/"
@@ -28,7 +30,7 @@ ifeq ($(VENV),none)
 PY := $(PYTHON)
 TOOLS :=
 # Nothing is installed: a missing tool is reported by the target that needs it.
-installed_demo installed_test installed_lint:
+installed_demo installed_examples installed_test installed_lint:
 	@:
 INSTALLED = installed_$(1)
 
@@ -55,6 +57,9 @@ endif
 
 demo: $(call INSTALLED,demo) build
 	$(PY) -m maskconv_ext.cli demo $(DEMO_ARGS)
+
+example-%: $(call INSTALLED,examples) build
+	$(PY) examples/$*.py $(EXAMPLE_ARGS)
 
 test: $(call INSTALLED,test) build
 	@$(PY) -c "import pytest" || { echo "make test: $(PY) has no pytest"; exit 1; }

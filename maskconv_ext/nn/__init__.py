@@ -37,6 +37,7 @@ from .layer_norms import (
 from .learned import LearnedFill, LearnedMask
 from .linear import MaskedLinear
 from .norm import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedBatchNorm3d, convert_sync_batchnorm
+from .padding import confine
 from .pooling import masked_adaptive_avg_pool, masked_adaptive_max_pool, masked_avg_pool, masked_max_pool
 from .pooling_layers import (
     MaskedAdaptiveAvgPool1d,
@@ -97,6 +98,7 @@ __all__ = [
     "MaskedMul",
     "MaskedSequential",
     "MaskedUpsample",
+    "confine",
     "convert_sync_batchnorm",
     "is_mask_aware",
     "mask_channels_of",
