@@ -40,7 +40,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const BlockProduct<T> product(runtime, table, source, layout, weights, groups, problem.filters, depthwise);
   constexpr int32_t kUnitStride[kAxes] = {1, 1, 1}, kNoPadding[kAxes] = {0, 0, 0};
   RowList rows = list_rows(runtime, problem.batch, problem.output, row_live, kUnitStride, kNoPadding);
-  group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
+  if (!layout.by_lines()) group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
   for_each_row_block<T>(runtime, product, rows, y,
                         [&](const int64_t* block, int64_t n, Acc* sums, int64_t ld, Acc* const* to) {
                           epilogue(block, n, sums, ld, to);

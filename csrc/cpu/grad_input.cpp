@@ -38,7 +38,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const std::vector<Segment> segments = cut_segments(mask, channels, 1);
   const SegmentMask<Acc> masker(mask, problem.mask_batch, positions);
   RowList rows = list_rows(runtime, problem.batch, problem.input, row_live, problem.stride, problem.padding);
-  group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
+  if (!layout.by_lines()) group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
   for_each_row_block<T>(runtime, product, rows, out,
                         [&](const int64_t* block, int64_t n, Acc* sums, int64_t ld, Acc* const* to) {
                           for (int64_t i = 0; i < n; ++i) {

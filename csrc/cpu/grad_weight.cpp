@@ -57,7 +57,7 @@ class WeightProduct {
   void add(const int64_t* rows, int64_t count, int32_t begin, int32_t end, Scratch& scratch,
            Acc* sums) const {
     const Acc** pointers = scratch.rows.get(layout_.segments * count);
-    scratch.reader.lines.begin_block();
+    scratch.reader.begin_block();
     reader_.point(rows, count, count, scratch.reader, pointers);
     const int64_t grad_ld = int64_t{groups_} * padded_;
     const Acc* grads = copy_grads(rows, count, grad_ld, scratch.grads);

@@ -52,7 +52,7 @@ class BlockProduct {
     const int64_t tile_pointers = int64_t{layout_.segments} * tile_rows_;
     const Acc** pointers = scratch.rows.get(tiles * tile_pointers);
     Acc* sums = scratch.sums.get((parts_.size() == 1 ? 1 : tiles) * tile_rows_ * ld());
-    scratch.reader.lines.begin_block();
+    scratch.reader.begin_block();
     scratch.live.clear();
     scratch.live_begin.assign(1, 0);
     for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -89,15 +89,15 @@ class BlockProduct {
 
   int64_t ld() const { return int64_t{groups_} * weights_.padded(); }
 
-  // Parts are as large as half a second-level cache holds while tiles pass by, and short enough that rounding
-  // errors of long sums do not pile up.
+  // One part, if second-level cache keeps it while tiles pass by; else parts of which first-level cache keeps a panel. None
+  // so long that rounding errors of long sums pile up.
   std::vector<Part> divide() const {
-    constexpr int64_t kPartBytes = 1 << 18;
-    constexpr int64_t kMinSteps = 64, kMaxSteps = 1024;
-    const int64_t length = layout_.length();
-    if (depthwise_) return {{0, layout_.segments, 0, length}};
-    const int64_t steps =
-        std::clamp<int64_t>(kPartBytes / (weights_.padded() * int64_t(sizeof(Acc))), kMinSteps, kMaxSteps);
+    constexpr int64_t kWholeBytes = 1 << 18;
+    constexpr int64_t kWholeSteps = 1024, kPanelSteps = 256;
+    const int64_t length = layout_.length(), all = layout_.segments * length;
+    const bool whole = all <= kWholeSteps && all * weights_.padded() * int64_t(sizeof(Acc)) <= kWholeBytes;
+    if (depthwise_ || whole) return {{0, layout_.segments, 0, length}};
+    const int64_t steps = kPanelSteps;
     std::vector<Part> parts;
     if (length <= steps) {
       const int32_t wanted = int32_t((layout_.segments * length + steps - 1) / steps);

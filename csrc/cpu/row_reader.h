@@ -20,6 +20,7 @@ struct SegmentLayout {
   bool descending;   // the taps of a segment lie in the source in falling order
 
   int64_t length() const { return int64_t{taps} * channels; }
+  bool by_lines() const { return taps > 1; }
 
   // By taps, or by lines where that is possible and the channels of a tap are few.
   static SegmentLayout choose(const TapTable& table, int32_t channels, int32_t groups, bool depthwise) {
@@ -39,13 +40,22 @@ class RowReader {
 
   struct Scratch {
     LineCopies<T> lines;
+    // Of the line of rows that was pointed last: the lines that it reads, and where they lie; -1 outside of the image.
+    int64_t line_of_rows = -1;
+    std::vector<int64_t> lines_read;
+    std::vector<const Acc*> bases;
+
+    void begin_block() {
+      lines.begin_block();
+      line_of_rows = -1;
+    }
   };
 
   RowReader(const Runtime& runtime, const TapTable& table, const Source<T>& source,
             const SegmentLayout& layout)
       : table_(table), source_(source), layout_(layout), copies_(!source.direct()) {
     zeros_.assign(std::max<int64_t>(layout.length(), source.channels), Acc(0));
-    if (by_lines()) {
+    if (layout_.by_lines()) {
       const bool whole = copies_ || source.live.data;
       copies_ = whole;
       extent_ = {std::max(-table.low(0), 0), std::max(table.last_high() - source.width, 0),
@@ -71,28 +81,40 @@ class RowReader {
   }
 
  private:
-  bool by_lines() const { return layout_.taps > 1; }
-
   // `count` rows that follow each other on a line.
-  void point_run(const RowPlace& first, int64_t count, int64_t tile_rows, Scratch& scratch,
-                 const Acc** to) const {
-    const int32_t across = by_lines() ? 1 : table_.kernel(2);  // segments of a line of the kernel
-    for (int32_t td = 0; td < table_.kernel(0); ++td) {
-      const int32_t d = table_.source(0, first.at[0], td);
-      for (int32_t th = 0; th < table_.kernel(1); ++th, to += across * tile_rows) {
-        const int32_t h = table_.source(1, first.at[1], th);
-        if (d < 0 || h < 0) {
-          for (int32_t s = 0; s < across; ++s) std::fill_n(to + s * tile_rows, count, zeros());
-          continue;
-        }
-        const int64_t line = first.image * source_.lines + int64_t{d} * table_.sources(1) + h;
-        if (by_lines()) {
-          point_lines(line, first.at[2], count, scratch, to);
-        } else {
-          point_taps(line, first.at[2], count, tile_rows, scratch, to);
-        }
+  void point_run(const RowPlace& first, int64_t count, int64_t tile_rows, Scratch& scratch, const Acc** to) const {
+    const int32_t across = layout_.by_lines() ? 1 : table_.kernel(2);  // segments of a line of the kernel
+    const int64_t line_of_rows = (first.image * table_.rows(0) + first.at[0]) * table_.rows(1) + first.at[1];
+    if (line_of_rows != scratch.line_of_rows) {
+      scratch.line_of_rows = line_of_rows;
+      find_lines(first, scratch);
+    }
+    const int32_t lines = table_.kernel(0) * table_.kernel(1);
+    for (int32_t l = 0; l < lines; ++l, to += across * tile_rows) {
+      const int64_t line = scratch.lines_read[l];
+      if (line < 0) {
+        for (int32_t s = 0; s < across; ++s) std::fill_n(to + s * tile_rows, count, zeros());
+      } else if (layout_.by_lines()) {
+        point_lines(line, scratch.bases[l], first.at[2], count, scratch, to);
+      } else {
+        point_taps(line, scratch.bases[l], first.at[2], count, tile_rows, to);
       }
     }
+  }
+
+  void find_lines(const RowPlace& row, Scratch& scratch) const {
+    scratch.lines_read.clear();
+    scratch.bases.clear();
+    for (int32_t td = 0; td < table_.kernel(0); ++td)
+      for (int32_t th = 0; th < table_.kernel(1); ++th) {
+        const int32_t d = table_.source(0, row.at[0], td), h = table_.source(1, row.at[1], th);
+        const bool inside = d >= 0 && h >= 0;
+        const int64_t line = inside ? row.image * source_.lines + int64_t{d} * table_.sources(1) + h : -1;
+        scratch.lines_read.push_back(line);
+        scratch.bases.push_back(!inside ? nullptr
+                                : copies_ ? scratch.lines.get(source_, extent_, line)
+                                          : in_place(line));
+      }
   }
 
   const Acc* in_place(int64_t line) const {
@@ -105,13 +127,12 @@ class RowReader {
 
   bool inside(int32_t low) const { return low >= 0 && low + table_.span() <= source_.width; }
 
-  void point_lines(int64_t line, int32_t w, int64_t count, Scratch& scratch, const Acc** to) const {
+  void point_lines(int64_t line, const Acc* values, int32_t w, int64_t count, Scratch& scratch, const Acc** to) const {
     const int64_t channels = source_.channels, step = table_.row_step() * channels;
     const int32_t low = table_.low(w), last = table_.low(w + int32_t(count) - 1);
     if (!copies_ && !(inside(low) && inside(last)))
       return point_edge(line, scratch.lines.get(source_, extent_, line), w, count, to);
-    const Acc* values =
-        (copies_ ? scratch.lines.get(source_, extent_, line) : in_place(line)) + low * channels;
+    values += low * channels;
     for (int64_t i = 0; i < count; ++i, values += step) to[i] = values;
   }
 
@@ -123,12 +144,11 @@ class RowReader {
     }
   }
 
-  void point_taps(int64_t line, int32_t w, int64_t count, int64_t tile_rows, Scratch& scratch,
+  void point_taps(int64_t line, const Acc* values, int32_t w, int64_t count, int64_t tile_rows,
                   const Acc** to) const {
     const int32_t across = table_.kernel(2), span = table_.span();
     const int64_t channels = source_.channels, step = table_.step() * channels;
     const uint8_t* run = run_line(line);
-    const Acc* values = copies_ ? scratch.lines.get(source_, extent_, line) : in_place(line);
     for (int64_t i = 0; i < count; ++i) {
       const int32_t low = table_.low(w + int32_t(i));
       if (step != 0 && inside(low) && (!run || run[low] >= span)) {
