@@ -44,6 +44,8 @@ struct WeightProduct {
   LiveMap live;
   Source<T> source;
   const T* grad;
+  std::vector<Segment> grad_segments;
+  SegmentMask<Acc> grad_scale;
   int32_t filters;
   bool depthwise;
 
@@ -66,14 +68,20 @@ struct WeightProduct {
   }
 
  private:
-  // grad of the rows (of those given by index, if any) as compute type, in place where it lies so.
+  // The gradient of the accumulator in the rows (those given by index, if any), in place where it lies so.
   const Acc* grad_rows(const int64_t* rows, const int32_t* index, int64_t count, Buffer<Acc>& buffer) const {
     if constexpr (std::is_same_v<T, Acc>) {
-      if (!index && rows[count - 1] - rows[0] == count - 1) return grad + rows[0] * filters;
+      if (grad_scale.trivial() && !index && rows[count - 1] - rows[0] == count - 1)
+        return grad + rows[0] * filters;
     }
     Acc* to = buffer.get(count * filters);
-    for (int64_t i = 0; i < count; ++i)
-      widen(grad + rows[index ? index[i] : i] * filters, to + i * filters, filters);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = rows[index ? index[i] : i];
+      Acc* values = to + i * filters;
+      widen(grad + row * filters, values, filters);
+      if (grad_scale.trivial()) continue;
+      for (const Segment& segment : grad_segments) grad_scale.apply(values + segment.channel, segment, row);
+    }
     return to;
   }
 
@@ -138,8 +146,8 @@ struct Division {
 };
 
 template <typename T>
-void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* grad,
-         const T* x, const uint8_t* valid, T* grad_weight) {
+void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+         const OutputGradient& grad, const T* x, T* grad_weight) {
   using Acc = typename Compute<T>::type;
   using Product = WeightProduct<T>;
   const bool depthwise = is_depthwise(problem);
@@ -148,7 +156,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   constexpr int32_t kUnitStride[kAxes] = {1, 1, 1}, kNoPadding[kAxes] = {0, 0, 0};
   RowList rows;
   if (problem.rows() > 0 && size > 0) {
-    const OwnedLiveMap row_live = live_outputs(runtime, problem, mask.window_channels, valid);
+    const OwnedLiveMap row_live = live_outputs(runtime, problem, grad.window_channels, grad.valid);
     rows = list_rows(runtime, problem.batch, problem.output, row_live, kUnitStride, kNoPadding);
   }
   if (rows.empty()) {
@@ -156,13 +164,16 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
     return;
   }
   const TapTable table = TapTable::to_input(problem);
+  const MaskView scale = mask_of_gradient(grad, problem.filters);
   const OwnedLiveMap source_live = live_inputs(runtime, problem, dtype, mask);
   const Product product{runtime,
                         table,
                         source_live,
                         {x, problem.channels, groups, cut_segments(mask, problem.channels, groups),
                          SegmentMask<Acc>(mask, problem.mask_batch, problem.input_positions())},
-                        grad,
+                        static_cast<const T*>(grad.grad),
+                        cut_segments(scale, problem.filters, 1),
+                        SegmentMask<Acc>(scale, problem.window_batch(), problem.output_positions()),
                         problem.filters,
                         depthwise};
   const std::vector<TapRange> slices = slice_taps(table.taps(), problem.channels);
@@ -203,11 +214,10 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
 }  // namespace
 
 void grad_weight(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-                 const void* grad, const void* x, const uint8_t* valid, void* grad_weight) {
+                 const OutputGradient& grad, const void* x, void* grad_weight) {
   dispatch(dtype, [&](auto element) {
     using T = decltype(element);
-    run(runtime, problem, dtype, mask, static_cast<const T*>(grad), static_cast<const T*>(x), valid,
-        static_cast<T*>(grad_weight));
+    run(runtime, problem, dtype, mask, grad, static_cast<const T*>(x), static_cast<T*>(grad_weight));
   });
 }
 

@@ -62,38 +62,43 @@ int call_forward(Launch run, const int64_t* problem, double threshold, double fi
       counted, message, size);
 }
 
-// grad, valid, mask, weight, grad_input, which is written, and row_order.
+// The first three arrays; what follows the problem's integers is the count of window channels.
+inline OutputGradient mutant_gradient(const MutantArrays& arrays, const int64_t* problem) {
+  return {arrays.at[0], static_cast<const uint8_t*>(arrays.at[1]), arrays.at[2],
+          static_cast<int32_t>(problem[kProblemIntegers])};
+}
+
+// grad, valid, scale, mask, weight, grad_input, which is written, and row_order.
 template <class Launch>
 int call_grad_input(Launch run, const int64_t* problem, int64_t is_bfloat16, const MutantArrays& arrays,
                     uint64_t seed, int64_t* counted, char* message, int64_t size) {
   auto arguments = mutant_arguments<GradInputArguments>(problem, is_bfloat16);
-  arguments.grad = arrays.at[0];
-  arguments.valid = static_cast<const uint8_t*>(arrays.at[1]);
-  arguments.mask = static_cast<const uint8_t*>(arrays.at[2]);
-  arguments.weight = arrays.at[3];
-  arguments.grad_input = arrays.at[4];
-  arguments.row_order = static_cast<const uint32_t*>(arrays.at[5]);
+  arguments.gradient = mutant_gradient(arrays, problem);
+  arguments.mask = static_cast<const uint8_t*>(arrays.at[3]);
+  arguments.weight = arrays.at[4];
+  arguments.grad_input = arrays.at[5];
+  arguments.row_order = static_cast<const uint32_t*>(arrays.at[6]);
   return report(
       [&] {
         GlobalMemory memory;
-        arrays.add(memory, {"grad", "valid", "mask", "weight", "grad_input", "row_order"}, 4, 4);
+        arrays.add(memory, {"grad", "valid", "scale", "mask", "weight", "grad_input", "row_order"}, 5, 5);
         return run(arguments, LaunchOptions{seed, false}, memory);
       },
       counted, message, size);
 }
 
-// `run` is given a function that registers the arrays, since it launches several kernels.
+// grad, valid, scale, input, mask and grad_weight, which is written. `run` is given a function that registers
+// the arrays, since it launches several kernels.
 template <class Launch>
 int call_grad_weight(Launch run, const int64_t* problem, int64_t is_bfloat16, const MutantArrays& arrays,
                      uint64_t seed, int64_t* counted, char* message, int64_t size) {
   auto arguments = mutant_arguments<GradWeightArguments>(problem, is_bfloat16);
-  arguments.grad = arrays.at[0];
-  arguments.valid = static_cast<const uint8_t*>(arrays.at[1]);
-  arguments.input = arrays.at[2];
-  arguments.mask = static_cast<const uint8_t*>(arrays.at[3]);
-  arguments.result = arrays.at[4];
+  arguments.gradient = mutant_gradient(arrays, problem);
+  arguments.input = arrays.at[3];
+  arguments.mask = static_cast<const uint8_t*>(arrays.at[4]);
+  arguments.result = arrays.at[5];
   const auto register_arrays = [&](GlobalMemory& memory) {
-    arrays.add(memory, {"grad", "valid", "input", "mask", "grad_weight"}, 4);
+    arrays.add(memory, {"grad", "valid", "scale", "input", "mask", "grad_weight"}, 5);
   };
   return report([&] { return run(arguments, LaunchOptions{seed, false}, register_arrays); }, counted, message,
                 size);

@@ -42,6 +42,9 @@ def outcome(path: str) -> str:
             ]
             if case is WHOLE and any(one["bank_conflicts"] for one in counters):
                 return f"counters: bank conflicts in {case}"
+        for case in (depthwise(8, batch=2), depthwise(6, dtype="float32", normalization="none")):
+            grad_input_case.check(mutant, case, windows=case.channels)
+            grad_weight_case.check(weight_mutant, case, splits=1, windows=case.channels)
         case = depthwise(4)
         data = grad_input_case.make_data(case)
         data.weight[...] = encode(np.array(np.inf), case.dtype)

@@ -37,7 +37,7 @@ extern "C" int run_grad_input_row_keys(const int64_t* problem, double, void* con
   GradInputArguments arguments;
   arguments.problem = read_problem(problem);
   arguments.mask = static_cast<const uint8_t*>(arrays[0]);
-  arguments.valid = static_cast<const uint8_t*>(arrays[1]);
+  arguments.gradient.valid = static_cast<const uint8_t*>(arrays[1]);
   return report_row_keys<GradInput>(arguments, {{"mask", "valid", "keys", "numbers"}}, arrays, bytes, seed,
                                     counted, message, size);
 }

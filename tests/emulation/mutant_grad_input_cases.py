@@ -51,6 +51,7 @@ def outcome(path: str, tf32: bool) -> str:
             counters = check(mutant, case).counters
             if counters["bank_conflicts"]:
                 return f"counters: {counters['bank_conflicts']} bank conflicts in {case}"
+        check(mutant, of(replace(BASE, groups=2, channels=16, filters=16, batch=2)), windows=2)
         for case in map(of, COUNTED):
             mma = check(mutant, case).counters["mma"]
             wanted = expected_mma(case, answer(case, make_data(case)).live, BLOCK, BLOCK, 16 if tf32 else 32)

@@ -2,7 +2,7 @@
 // compile in seconds.
 
 #include "emulation/grad_weight_launch.h"
-#include "mutant_library.h"
+#include "mutant_calls.h"
 #include "plan/cost.cpp"
 #include "plan/gemm_planner.cpp"
 #include "plan/grad_weight_planner.cpp"
@@ -29,30 +29,14 @@ Counters run(const GradWeightArguments& arguments, int32_t splits, const LaunchO
 
 }  // namespace
 
-// `arrays` and `bytes`: grad, valid, input, mask, grad_weight, the last one written.
 extern "C" int run_grad_weight(const int64_t* problem, int64_t is_bfloat16, void* const* arrays,
                                const int64_t* bytes, int64_t splits, uint64_t seed, int64_t* counted,
                                char* message, int64_t size) {
-  constexpr const char* kNames[] = {"grad", "valid", "input", "mask", "grad_weight"};
-  constexpr int kArrays = 5, kFirstWritten = 4;
-  GradWeightArguments arguments;
-  arguments.problem = read_problem(problem);
-  arguments.dtype = is_bfloat16 != 0 ? DType::kBFloat16 : DType::kFloat32;
-  arguments.grad = arrays[0];
-  arguments.valid = static_cast<const uint8_t*>(arrays[1]);
-  arguments.input = arrays[2];
-  arguments.mask = static_cast<const uint8_t*>(arrays[3]);
-  arguments.result = arrays[4];
-  const auto register_arrays = [&](GlobalMemory& memory) {
-    for (int i = 0; i < kArrays; ++i)
-      if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], i >= kFirstWritten, kNames[i]);
+  const auto launch = [&](const GradWeightArguments& arguments, const LaunchOptions& options,
+                          auto register_arrays) {
+    const auto count = static_cast<int32_t>(splits);
+    return is_bfloat16 != 0 ? run<kMma, bf16>(arguments, count, options, register_arrays)
+                            : run<kFloat32, float>(arguments, count, options, register_arrays);
   };
-  const LaunchOptions options{seed, false};
-  return report(
-      [&] {
-        return is_bfloat16 != 0
-                   ? run<kMma, bf16>(arguments, static_cast<int32_t>(splits), options, register_arrays)
-                   : run<kFloat32, float>(arguments, static_cast<int32_t>(splits), options, register_arrays);
-      },
-      counted, message, size);
+  return call_grad_weight(launch, problem, is_bfloat16, {arrays, bytes}, seed, counted, message, size);
 }

@@ -16,7 +16,7 @@ from grad_weight_case import answer, check, expected_mma, make_data
 from mutant_library import KernelError, problem_integers, variant
 
 BLOCK = 64  # both tiles are 64 x 64
-ARRAYS = ("grad", "valid", "input", "mask", "grad_weight")
+ARRAYS = ("grad", "valid", "scale", "input", "mask", "grad_weight")
 
 
 class MutantLibrary:
@@ -38,7 +38,7 @@ class MutantLibrary:
         given = [arrays[key] for key in ARRAYS]
         counted = (ctypes.c_int64 * 2)()
         message = ctypes.create_string_buffer(4096)
-        integers = problem_integers(problem)
+        integers = [*problem_integers(problem), arrays["window_channels"]]
         failed = self._library.run_grad_weight(
             (ctypes.c_int64 * len(integers))(*map(int, integers)),
             ctypes.c_int64(dtype == "bfloat16"),
@@ -85,6 +85,7 @@ def outcome(path: str, tf32: bool) -> str:
                 return f"counters: {conflicts} bank conflicts in {DENSE}"
         for case, splits in MMA_CASES if tf32 else MMA_CASES + SIMT_CASES:
             check(mutant, of(case), splits=splits)
+        check(mutant, of(replace(BASE, groups=2, channels=16, filters=16, batch=2)), splits=1, windows=2)
         for case, splits in COUNTED:
             case = of(case)
             mma = check(mutant, case, splits=splits).counters["mma"]

@@ -25,7 +25,7 @@ ARRAYS = {
         "window_sum",
         "row_order",
     ),
-    "grad_input": ("grad", "valid", "mask", "weight", "grad_input", "row_order"),
+    "grad_input": ("grad", "valid", "scale", "mask", "weight", "grad_input", "row_order"),
     "forward_row_keys": ("mask", "keys", "numbers"),
     "grad_input_row_keys": ("mask", "valid", "keys", "numbers"),
 }
@@ -51,7 +51,7 @@ class MutantLibrary:
         return self._run("forward", problem, dtype, {**arrays, **given}, more, **options)
 
     def grad_input(self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], **options: Any) -> dict[str, Any]:
-        return self._run("grad_input", problem, dtype, arrays, **options)
+        return self._run("grad_input", problem, dtype, arrays, (arrays["window_channels"],), **options)
 
     def forward_row_keys(self, problem: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         return self._row_keys("forward_row_keys", problem, arrays)

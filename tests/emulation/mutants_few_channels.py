@@ -37,5 +37,7 @@ FEW_CHANNELS = (
     ("few: grad_weight reads before the first put", WEIGHT_SUMS, "}\n    " + BARRIER, "}", ("race",)),
     ("few: grad_weight's tap bits ignored", WEIGHT_LOADS, "(ptx::load_shared(smem_.row_taps(entry)) >> tap_bit_ & 1)",
      "true", ANY_WAY),
+    ("few: gradient not scaled", CONV, "to_accumulator(element) * scale", "to_accumulator(element)", ("wrong",)),
+    ("few: input not scaled", WEIGHT, "to_accumulator(element) * scale", "to_accumulator(element)", ("wrong",)),
     ("few: grad_weight's filter tail loaded", WEIGHT_LOADS, "filter_exists_ && entry < rows", "entry < rows", ANY_WAY),
 )  # fmt: skip

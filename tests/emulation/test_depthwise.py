@@ -145,6 +145,22 @@ def test_nothing_valid(case_of):
     assert loaded[1] - loaded[0] == of_weights
 
 
+@pytest.mark.parametrize("case_of", [grad_input_case, grad_weight_case])
+@EACH_DTYPE
+@pytest.mark.parametrize("normalization", ["ratio", "none"])
+def test_windows_of_channels(case_of, dtype, normalization):
+    """A gradient that is valid in some channels only."""
+    for channels in (5, 8):
+        case = depthwise(channels, dtype=dtype, batch=2, normalization=normalization)
+        case_of.check(KERNELS, case, windows=channels)
+
+
+@pytest.mark.parametrize("case_of", [grad_input_case, grad_weight_case])
+@EACH_DTYPE
+def test_without_a_scale(case_of, dtype):
+    case_of.check(KERNELS, depthwise(8, dtype=dtype, batch=2, normalization="none"))
+
+
 def test_a_hole_is_not_loaded():
     """A value is loaded where it is valid, once for each strip and run that meet it."""
     case = replace(wide(in_line(1, RUN_ROWS, STRIP_TAPS, mask_batch=1, bias=False), 32), valid_fraction=1.0)

@@ -1,4 +1,4 @@
-"""Runs a mutant of the scale_grad kernels over a fixed set of cases: `python mutant_scale_grad_cases.py LIBRARY`.
+"""Runs a mutant of the grad_bias kernels over a fixed set of cases: `python mutant_grad_bias_cases.py LIBRARY`.
 
 Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
 """
@@ -9,18 +9,18 @@ import ctypes
 import sys
 from typing import Any
 
-from mutant_library import NORMALIZATIONS, KernelError
-from scale_grad_case import Case, check
+from mutant_library import KernelError
+from grad_bias_case import Case, check
 
-FIELDS = ("batch", "positions", "filters", "window_batch", "window_channels", "window_size", "soft")
-ARRAYS = ("grad", "valid", "window_sum", "scaled", "grad_bias", "partial_sums")
+FIELDS = ("batch", "positions", "filters", "window_batch", "window_channels")
+ARRAYS = ("grad", "valid", "grad_bias", "partial_sums")
 
 CASES = [
     Case(filters=64, positions=200),  # several blocks and steps, whole warps
     Case(filters=264, positions=5),  # a column tail of vectors
-    Case(filters=67, positions=50, dtype="float32", bias_from_all=True),
+    Case(filters=67, positions=50, dtype="float32", has_valid=False),
     Case(filters=64, batch=40, window_batch=1, positions=7),
-    Case(filters=32, window_channels=4, window_size=36, soft=True, dtype="float32"),
+    Case(filters=32, window_channels=4, dtype="float32"),
 ]
 
 
@@ -28,15 +28,14 @@ class MutantLibrary:
     def __init__(self, path: str) -> None:
         self._library = ctypes.CDLL(path)
 
-    def scale_grad(
+    def grad_bias(
         self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], seed: int, preempt: bool
     ) -> dict[str, Any]:
         integers = [problem[name] for name in FIELDS]
-        integers += [NORMALIZATIONS.index(problem["normalization"]), problem["bias_from_all"]]
         given = [arrays[name] for name in ARRAYS]
         counted = (ctypes.c_int64 * 2)()
         message = ctypes.create_string_buffer(4096)
-        failed = self._library.run_scale_grad(
+        failed = self._library.run_grad_bias(
             (ctypes.c_int64 * len(integers))(*map(int, integers)),
             ctypes.c_int64(dtype == "bfloat16"),
             (ctypes.c_void_p * len(given))(*(None if a is None else a.ctypes.data for a in given)),
