@@ -86,12 +86,12 @@ def flags(rng: np.random.Generator, shape: tuple[int, ...], fraction: float) -> 
 
 
 def make_scale(rng: np.random.Generator, case: Case, valid: np.ndarray | None) -> np.ndarray | None:
-    """Of window sums that are anything, but for the normalization that has none; with traps nowhere: a scale is 0 where
-    it is not read."""
+    """Of window sums that are anything, but for the normalization that has none."""
     if valid is None or case.normalization == "none":
         return None
-    sums = rng.integers(1, case.taps + 1, valid.shape)
-    return np.where(valid != 0, case.taps / sums, 0.0).astype(np.float64 if case.dtype == "float64" else np.float32)
+    window_size = 9
+    sums = rng.integers(1, window_size + 1, valid.shape)
+    return np.where(valid != 0, window_size / sums, 0.0).astype(np.float64 if case.dtype == "float64" else np.float32)
 
 
 def trapped(rng: np.random.Generator, values: np.ndarray, holes: np.ndarray | None, dtype: str) -> np.ndarray:

@@ -161,6 +161,21 @@ def check(
     return done
 
 
+def check_scaled_input(emulation: Any, case: Case) -> None:
+    """Of one output, whose weights' gradients are products: the input times the scale, which has more bits than the
+    type, is rounded once."""
+    case = replace(case, valid_fraction=1.0)
+    data = make_data(case, valid_outputs=1.0)
+    assert data.scale is not None
+    data.grad = encode(np.sign(decode(data.grad, case.dtype)), case.dtype)
+    data.scale[...] = 9 / 7
+    got = decode(run(emulation, case, data, splits=1).grad_weight, case.dtype).reshape(case.filters, case.channels)
+    x, grad = decode(data.x, case.dtype).ravel(), decode(data.grad, case.dtype).ravel()
+    want = np.outer(grad, decode(encode(x * data.scale.astype(np.float64).ravel(), case.dtype), case.dtype))
+    wrong = np.count_nonzero(got != want)
+    assert wrong <= 0.01 * got.size, f"{wrong} of {got.size} products are not as rounded once"
+
+
 def expected_mma(case: Case, live: np.ndarray, block_m: int, block_n: int, splits: int = 1, block_k: int = 32) -> int:
     """Products: of each tile and split the rows live for any of the tile's taps, in whole stages of two mma."""
     channels = case.channels // case.groups

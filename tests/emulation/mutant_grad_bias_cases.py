@@ -9,8 +9,8 @@ import ctypes
 import sys
 from typing import Any
 
-from mutant_library import KernelError
 from grad_bias_case import Case, check
+from mutant_library import KernelError
 
 FIELDS = ("batch", "positions", "filters", "window_batch", "window_channels")
 ARRAYS = ("grad", "valid", "grad_bias", "partial_sums")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from forward_case import Case, line
-from grad_weight_case import answer, check, expected_mma, make_data
+from grad_weight_case import answer, check, check_scaled_input, expected_mma, make_data
 from mutant_library import KernelError, problem_integers, variant
 
 BLOCK = 64  # both tiles are 64 x 64
@@ -60,7 +60,7 @@ POINT: dict[str, Any] = {"kernel": (1, 1, 1), "padding": ((0, 0),) * 3}
 BASE = Case(channels=8, filters=8, valid_fraction=0.8)
 # Whole tiles without a hole, of which no bank conflict may be heard: lanes that idle could hide one.
 DENSE = Case(channels=64, filters=64, size=(1, 1, 160), mask_batch=0, **POINT)
-# More live rows than the list takes at once: 847, which is no whole number of steps, of 948.
+# More live rows than the list takes at once: 563, or 847, which is no whole number of steps, of 948.
 MANY = replace(BASE, size=(1, 1, 1735), **POINT)
 MMA_CASES = [
     (BASE, 1),  # all taps in two tiles
@@ -83,6 +83,8 @@ def outcome(path: str, tf32: bool) -> str:
             conflicts = check(mutant, of(DENSE), has_valid=False, splits=splits).counters["bank_conflicts"]
             if conflicts:
                 return f"counters: {conflicts} bank conflicts in {DENSE}"
+        if not tf32:
+            check_scaled_input(mutant, replace(DENSE, size=(1, 1, 1), mask_batch=1))
         for case, splits in MMA_CASES if tf32 else MMA_CASES + SIMT_CASES:
             check(mutant, of(case), splits=splits)
         check(mutant, of(replace(BASE, groups=2, channels=16, filters=16, batch=2)), splits=1, windows=2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from forward_case import Case, decode, encode, line
-from grad_weight_case import answer, check, expected_mma, make_data, run
+from grad_weight_case import answer, check, check_scaled_input, expected_mma, make_data, run
 
 from maskconv_ext import _emulation
 
@@ -97,7 +97,7 @@ def test_lists_of_several_parts(base, beyond, valid_fraction):
     """Rows enough that the list of live rows is filled, used and filled again, with a rest to carry over."""
     scan = _emulation.grad_weight_rows_per_scan(base.config)
     case = replace(pointwise(base, 4 * scan + 3 * scan * (valid_fraction < 1) + beyond), valid_fraction=valid_fraction)
-    check(_emulation, replace(case, filters=8, channels=8), has_valid=False, splits=1)
+    check(_emulation, replace(case, filters=8, channels=8), valid_outputs=1.0, splits=1)
 
 
 GEOMETRIES = {
@@ -163,15 +163,7 @@ def test_without_a_scale(base):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("config", MMA)
 def test_a_scaled_input_is_rounded_once(config, dtype):
-    """Of one output: a weight's gradient is a product. The scale itself has more bits than the type."""
-    case = replace(pointwise(BASE, 1), dtype=dtype, config=config, channels=64, filters=64, valid_fraction=1.0)
-    data = make_data(case, valid_outputs=1.0)
-    data.grad = encode(np.sign(decode(data.grad, dtype)), dtype)
-    data.scale[...] = 9 / 7
-    got = decode(run(_emulation, case, data, splits=1).grad_weight, dtype).reshape(64, 64)
-    x, grad = decode(data.x, dtype).ravel(), decode(data.grad, dtype).ravel()
-    want = np.outer(grad, decode(encode(x * np.float64(data.scale.ravel()[0]), dtype), dtype))
-    assert np.count_nonzero(got != want) <= 0.01 * got.size
+    check_scaled_input(_emulation, replace(pointwise(BASE, 1), dtype=dtype, config=config, channels=64, filters=64))
 
 
 def test_a_scale_beyond_fp16():
