@@ -296,6 +296,7 @@ def _through_gradient(
 
 def _grad_input_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     grad, valid, scale, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _, _ = inputs
+    assert mask is None or not mask.requires_grad, "grad_input takes the mask as given"
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, scale, mask, weight)
 
@@ -316,6 +317,7 @@ def _grad_input_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor | No
 
 def _grad_weight_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     grad, valid, scale, input, mask, _, *geometry, ctx.mask_channels, _ = inputs
+    assert mask is None or not mask.requires_grad, "grad_weight takes the mask as given"
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, scale, input, mask)
 

@@ -9,9 +9,8 @@
 //   Rows                made of (params, tile, block_m); at(index) is a Row of the tile
 //   Row                 position, < 0 beyond the last row; image and at[], the source position under tap 0;
 //                       `gathers`: has it taps at all
-//   kScalesSource       whether the source is to be multiplied by a scale (params.scale, unless null) on its
-//   way
-//                       into the sums: scale(params, tile, window of its RowResult, positions ahead)
+//   kScalesSource       has the source a scale (params.scale, unless null) on its way into the sums; then
+//                       scale(params, tile, window of its RowResult, positions ahead) is that
 //   Walk                of (params, row, axis): the source positions of successive taps along one axis
 //   source_sizes(problem), axis_delta(problem, axis, tap)   tap's source position less that of tap 0
 //   Window              what is counted while a row's taps are visited

@@ -16,9 +16,8 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "Tensor? grad_input_row_order=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
   // The gradient of the output summed over all positions, or those that are `valid`: that of the bias.
   library.def("grad_bias(Tensor grad, Tensor? valid) -> Tensor");
-  // Through the accumulator a, whose gradient is scale * grad where `valid`, else 0: grad is
-  // read nowhere else. `scale` is in the type of sums, shaped as `valid`, and 0 where that is false; None
-  // stands for 1.
+  // Through the accumulator a, whose gradient is scale * grad where `valid`, else 0: grad is read nowhere
+  // else. `scale` is in the type of sums, shaped as `valid`, and 0 where that is false; None stands for 1.
   library.def(
       "grad_input(Tensor grad, Tensor? valid, Tensor? scale, Tensor? mask, Tensor weight, SymInt[] "
       "input_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, "
