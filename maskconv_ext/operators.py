@@ -138,9 +138,10 @@ def _grad_input_row_order_fake(
 
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
-     ctx.channels_last, _, _, grad_input_row_order, _) = inputs  # fmt: skip
+    (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill,
+     pad_is_valid, ctx.channels_last, _, _, grad_input_row_order, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
+    ctx.all_whole = mask is None and (pad_is_valid or not any(ctx.geometry[1]))  # every window is
     _, out_mask, window_sum = output
     ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order)
     if not (is_soft(mask) and mask.requires_grad):
@@ -161,7 +162,9 @@ def _forward_backward(
     # y = scale(s) * a + b where valid, else fill
     window_size = _window_size(weight, ctx.geometry[3], ctx.mask_channels)
     scale = None
-    if ctx.normalization != "none":
+    if ctx.all_whole and ctx.normalization != "mean":  # s = W, and the scale 1
+        valid = None
+    elif ctx.normalization != "none":
         scale = torch.where(valid, scale_of(s.to(compute), window_size, ctx.normalization), 0.0)
     grad_y = _channels_last(grad_y)  # once for all that follows, which would each copy any other layout
     grad_bias = None
