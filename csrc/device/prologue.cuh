@@ -5,6 +5,7 @@
 //   Params              derived from GemmParams
 //   Weights             device/weights.cuh: how tensor cores get at the weights
 //   row(params, number) the Row of a position
+//   blocks(config)      of the mma kernel that must fit a multiprocessor; 0: ptxas chooses
 //   row_class(problem, row)  rows of different ones have no tap in common
 //   Rows                made of (params, tile, block_m); at(index) is a Row of the tile
 //   Row                 position, < 0 beyond the last row; image and at[], the source position under tap 0;

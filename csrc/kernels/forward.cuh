@@ -17,6 +17,8 @@ struct Forward {
   static constexpr bool kHasBias = true;
   static constexpr bool kScalesSource = false;
 
+  static constexpr int32_t blocks(const GemmConfig& config) { return config.blocks; }
+
   static __device__ __forceinline__ const Axes& source_sizes(const ConvProblem& problem) {
     return problem.input;
   }

@@ -13,7 +13,8 @@
 namespace maskconv {
 
 template <class Pass, int32_t kConfigIndex, class Element>
-__global__ void __launch_bounds__(kGemmConfigs[kConfigIndex].threads(), kGemmConfigs[kConfigIndex].blocks)
+__global__ void __launch_bounds__(kGemmConfigs[kConfigIndex].threads(),
+                                  Pass::blocks(kGemmConfigs[kConfigIndex]))
     gemm_mma(const __grid_constant__ typename Pass::Params params) {
   constexpr GemmConfig kConfig = kGemmConfigs[kConfigIndex];
   constexpr int32_t kStages = kConfig.stages;

@@ -17,6 +17,11 @@ struct GradInput {
   static constexpr bool kHasBias = false;
   static constexpr bool kScalesSource = true;
 
+  // Left to itself ptxas gives the scale so many registers on sm_90a that a block less fits.
+  static constexpr int32_t blocks(const GemmConfig& config) {
+    return config == kMma128x64 ? 4 : config.blocks;
+  }
+
   static __device__ __forceinline__ const Axes& source_sizes(const ConvProblem& problem) {
     return problem.output;
   }

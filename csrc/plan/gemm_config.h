@@ -38,7 +38,7 @@ struct GemmConfig {
 inline constexpr GemmConfig kMma256x128{GemmKernel::kMma, 256, 128, 32, 4, 4, 2};
 inline constexpr GemmConfig kMma256x64{GemmKernel::kMma, 256, 64, 32, 4, 4, 1};
 inline constexpr GemmConfig kMma128x128{GemmKernel::kMma, 128, 128, 32, 4, 2, 2};
-inline constexpr GemmConfig kMma128x64{GemmKernel::kMma, 128, 64, 32, 4, 2, 2, 4};
+inline constexpr GemmConfig kMma128x64{GemmKernel::kMma, 128, 64, 32, 4, 2, 2};
 // Small problems: more blocks. Left to itself ptxas makes room for a fifth on a multiprocessor, and spills.
 inline constexpr GemmConfig kMma64x64{GemmKernel::kMma, 64, 64, 32, 4, 2, 2, 4};
 // The same bytes a row, and so the same stages: half as many steps of elements twice as wide.
