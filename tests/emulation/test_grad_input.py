@@ -133,7 +133,8 @@ def test_groups(base, has_windows):
 @EACH_KERNEL
 def test_without_a_scale(base):
     check(_emulation, replace(base, normalization="none", batch=2))
-    check(_emulation, replace(base, normalization="none", groups=2, channels=2 * base.channels), windows=2)
+    groups = {"groups": 2, "channels": 2 * base.channels, "filters": 2 * base.filters}
+    check(_emulation, replace(base, normalization="none", **groups), windows=2)
 
 
 @pytest.mark.parametrize("config", MMA)
