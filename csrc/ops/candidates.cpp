@@ -55,18 +55,10 @@ std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Si
   return to_lines(grad_weight_candidates(problem, type, true, properties));
 }
 
-// Share of valid outputs from which the CPU takes its dense route.
-double cpu_dense_share(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
-                       int64_t groups, std::string dtype) {
-  return cpu::dense_share(make_problem({input_size, weight_size, stride, padding, dilation, groups, false}),
-                          dtype_named(dtype));
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CompositeExplicitAutograd, library) {
   library.impl("candidates", TORCH_BOX(&candidates));
-  library.impl("cpu_dense_share", TORCH_BOX(&cpu_dense_share));
 }
 
 }  // namespace maskconv::ops

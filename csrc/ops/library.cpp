@@ -33,10 +33,6 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "padding, "
       "SymInt[] dilation, int groups, int mask_batch, int window_channels, str dtype, bool allow_tf32, "
       "float[] device) -> str");
-  library.def(
-      "cpu_dense_share(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
-      "SymInt[] "
-      "dilation, int groups, str dtype) -> float");
   // What layers with this mask (batch or 1, 1, *S) and geometry take as row_order; for CUDA.
   library.def(
       "forward_row_order(Tensor mask, SymInt batch, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "

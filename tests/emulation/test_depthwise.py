@@ -117,9 +117,9 @@ def test_holes_change_nothing(case_of):
     case = depthwise(12, batch=2, kernel=(1, 5, 9), padding=((0, 0), (2, 2), (4, 4)))
     data = case_of.make_data(case)
     filled = dict(vars(data))
-    for name, where in (("x", data.mask), ("grad", getattr(data, "valid", None))):
+    for name, where in (("x", data.mask[..., None]), ("grad", getattr(data, "valid", None))):
         if name in filled:
-            filled[name] = np.where((where == 0)[..., None], encode(np.zeros(1), case.dtype)[0], filled[name])
+            filled[name] = np.where(where == 0, encode(np.zeros(1), case.dtype)[0], filled[name])
     first = case_of.run(KERNELS, case, data)
     for seed, preempt in ((1, False), (2, True)):
         again = case_of.run(KERNELS, case, type(data)(**filled), seed=seed, preempt=preempt)

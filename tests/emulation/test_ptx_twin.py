@@ -226,7 +226,7 @@ def test_multiply_pair_rounds_a_product_with_a_scale_of_two_halves_once(name: st
 
 
 def decode_words(words: np.ndarray, dtype: str) -> np.ndarray:
-    return decode(words.view(NUMPY_TYPES[dtype]), dtype)
+    return decode(np.ascontiguousarray(words).view(NUMPY_TYPES[dtype]), dtype)
 
 
 @pytest.mark.parametrize("size", MOVED_BYTES)
