@@ -143,7 +143,9 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
     ctx.all_whole = mask is None and (pad_is_valid or not any(ctx.geometry[1]))  # every window is
     _, out_mask, window_sum = output
-    ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order)
+    ctx.save_for_backward(input, mask, weight, out_mask, window_sum)
+    # Not among what activation checkpointing recomputes, and counts: there may be no plan by then.
+    ctx.row_order = grad_input_row_order
     if not (is_soft(mask) and mask.requires_grad):
         ctx.mark_non_differentiable(out_mask, window_sum)
     elif ctx.mask_update != "fraction":
@@ -153,7 +155,7 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _forward_backward(
     ctx: Any, grad_y: Tensor, grad_out_mask: Tensor | None, grad_window_sum: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    input, mask, weight, out_mask, s, row_order = ctx.saved_tensors
+    input, mask, weight, out_mask, s = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
     compute = torch.float64 if input.dtype == torch.float64 else torch.float32
     allow_tf32 = conv_allows_tf32()
@@ -197,7 +199,7 @@ def _forward_backward(
             ctx.mask_channels,
             ctx.channels_last,
             allow_tf32,
-            row_order,
+            ctx.row_order,
         )
     if multiplies and needs_input:
         grad_input = (grad_xm * m).to(input.dtype)

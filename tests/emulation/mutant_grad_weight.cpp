@@ -17,26 +17,20 @@ constexpr int32_t kFloat32 =
     grad_weight::index_of(kTf32 ? grad_weight::kTf32_64x64 : grad_weight::kSimt64x64);
 
 template <int32_t kIndex, class Element, class Register>
-Counters run(const GradWeightArguments& arguments, int32_t splits, const LaunchOptions& options,
-             Register register_) {
+GradWeightCounters run(const GradWeightArguments& arguments, int32_t splits, const LaunchOptions& options,
+                       Register register_arrays) {
   const GradWeightPlan plan = plan_grad_weight(grad_weight::kConfigs[kIndex], splits, arguments.problem,
                                                arguments.dtype, DeviceProperties{});
-  GradWeightCounters counters =
-      run_grad_weight<Element>(grad_weight::Indices<kIndex>(), arguments, plan, options, register_);
-  for (size_t i = 0; i < kCounts; ++i) counters.sums.values[i] += counters.reduction.values[i];
-  return counters.sums;
+  return run_grad_weight<Element>(grad_weight::Indices<kIndex>(), arguments, plan, options, register_arrays);
 }
 
 }  // namespace
 
-extern "C" int run_grad_weight(const int64_t* problem, int64_t is_bfloat16, void* const* arrays,
-                               const int64_t* bytes, int64_t splits, uint64_t seed, int64_t* counted,
-                               char* message, int64_t size) {
-  const auto launch = [&](const GradWeightArguments& arguments, const LaunchOptions& options,
-                          auto register_arrays) {
-    const auto count = static_cast<int32_t>(splits);
-    return is_bfloat16 != 0 ? run<kMma, bf16>(arguments, count, options, register_arrays)
-                            : run<kFloat32, float>(arguments, count, options, register_arrays);
-  };
-  return call_grad_weight(launch, problem, is_bfloat16, {arrays, bytes}, seed, counted, message, size);
+extern "C" int run_grad_weight(const MutantCall& call) {
+  return call_grad_weight(
+      [](const GradWeightArguments& arguments, auto... rest) {
+        return arguments.dtype == DType::kBFloat16 ? run<kMma, bf16>(arguments, rest...)
+                                                   : run<kFloat32, float>(arguments, rest...);
+      },
+      call);
 }
