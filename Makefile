@@ -5,20 +5,23 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+EXAMPLE_ARGS ?=
 GPU_CHECK_ARGS ?=
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format build wheel cuda-compile instruction-gate gpu-check clean
+.PHONY: help demo test lint format build wheel cuda-compile readme-figures instruction-gate gpu-check clean
 
 help:
 	@echo "make demo          the demonstration on real images, with pictures"
+	@echo "make example-inpainting, example-sparsity, example-variable_sizes: see examples/README.md"
 	@echo "make test          all tests"
 	@echo "make lint          ruff, clang-format, mypy;  make format  applies the first two"
 	@echo "make build         the native library and the emulation, in place;  make wheel  a wheel in dist/"
 	@echo "make cuda-compile  the CUDA kernels for sm_80 and sm_90a, with registers and spills"
 	@echo "make instruction-gate  instructions of the CPU engine under valgrind, against the baseline"
+	@echo "make readme-figures  tables and pictures of the documents, from benchmarks/results"
 	@echo "make gpu-check     everything a machine with a GPU can verify, as one JSON"
 	@echo "VENV=none PYTHON=python3: with that interpreter's own packages, offline"
 
@@ -27,7 +30,7 @@ ifeq ($(VENV),none)
 PY := $(PYTHON)
 TOOLS :=
 # Nothing is installed: a missing tool is reported by the target that needs it.
-installed_demo installed_test installed_lint:
+installed_demo installed_examples installed_test installed_lint:
 	@:
 INSTALLED = installed_$(1)
 
@@ -54,6 +57,9 @@ endif
 
 demo: $(call INSTALLED,demo) build
 	$(PY) -m maskconv_ext.cli demo $(DEMO_ARGS)
+
+example-%: $(call INSTALLED,examples) build
+	$(PY) examples/$*.py $(EXAMPLE_ARGS)
 
 test: $(call INSTALLED,test) build
 	@$(PY) -c "import pytest" || { echo "make test: $(PY) has no pytest"; exit 1; }
@@ -90,6 +96,9 @@ else
 cuda-compile: $(VENV)/installed_base
 endif
 	@$(PY) tools/cuda_compile.py
+
+readme-figures: $(call INSTALLED,demo)
+	$(PY) tools/update_docs.py --pictures
 
 instruction-gate: build
 	@$(PY) tools/instruction_counts.py --only cpu

@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 import torch
 from native_library import require_native
+from torchvision_operators import declare_missing_operators
 
 from maskconv_ext import native
 from maskconv_ext.arguments import Options
@@ -21,6 +22,9 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("maskconv")
+
+
+TORCHVISION = declare_missing_operators()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -74,8 +78,8 @@ def engine(request, monkeypatch) -> str:
 
 @pytest.fixture(autouse=True)
 def layers_on_one_thread(request):
-    """In tests/nn: the same numbers every time, and no threads, which on tensors this small wait for each other."""
-    if request.path.parent.name != "nn":
+    """In tests of layers, models and examples: the same numbers every time, and no threads, which wait for each other."""
+    if request.path.parent.name not in ("nn", "convert", "examples"):
         yield
         return
     torch.manual_seed(0)

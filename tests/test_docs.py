@@ -35,6 +35,10 @@ def blocks_of(page: Path) -> list[Block]:
 PAGES = {page: blocks_of(page) for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]}
 
 
+# What only some pages need; their examples are skipped where it is not installed.
+OPTIONAL = ("torchvision", "timm")
+
+
 class Session:
     """A reader who has run a page up to some line."""
 
@@ -61,4 +65,9 @@ def test_example(block, sessions):
     session = sessions[block.page]
     for earlier in PAGES[block.page]:
         if session.line < earlier.line <= block.line:
-            session.run(earlier)
+            try:
+                session.run(earlier)
+            except ModuleNotFoundError as error:
+                if error.name not in OPTIONAL:
+                    raise
+                pytest.skip(f"needs {error.name}, which is not installed")

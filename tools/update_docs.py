@@ -13,7 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cpu_results
+
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+
+from common import tables  # noqa: E402
+
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURE = "docs/images/disparity_90.png"
 
@@ -92,9 +98,63 @@ def roofline() -> str:
     return "\n".join(lines)
 
 
+def example(name: str) -> dict[str, Any]:
+    figures = load(f"{name}.json")
+    if figures is None:
+        sys.exit(f"update_docs: benchmarks/results/{name}.json is missing: `make example-{name}` writes it")
+    return figures
+
+
+def training(figures: dict[str, Any], per_method: dict[str, float]) -> str:
+    """How the networks were trained, and what that cost."""
+    settings = figures["settings"]
+    seconds = ", ".join(f"{method} {digits(value)}" for method, value in per_method.items())
+    return (
+        f"{settings['steps']} steps of {settings['batch']} crops, {settings['precision']}; CPU seconds of a network: "
+        f"{seconds} ({figures['threads']} thread{'s' if figures['threads'] > 1 else ''}, PyTorch "
+        f"{figures['versions']['torch']})."
+    )
+
+
+def inpainting() -> str:
+    figures = example("inpainting")
+    seconds = {kind: curve["cpu_seconds"] for kind, curve in figures["training"].items()}
+    return "\n\n".join(
+        ["![holes filled by each network](../docs/images/inpainting.png)", tables.inpainting(figures),
+         training(figures, seconds)]
+    )  # fmt: skip
+
+
+def sparsity() -> str:
+    figures = example("sparsity")
+    kinds = [
+        method for method in figures["methods"] if any(row.startswith(f"{method}-") for row in figures["training"])
+    ]
+    seconds = {
+        kind: sum(curve["cpu_seconds"] for name, curve in figures["training"].items() if name.startswith(f"{kind}-"))
+        / figures["settings"]["runs"]
+        for kind in kinds
+    }
+    runs = f"Trained at {figures['settings']['density']:.0%}; means of {figures['settings']['runs']} networks each. "
+    return "\n\n".join(
+        ["![error over density](../docs/images/sparsity.png)", tables.sparsity(figures),
+         runs + training(figures, seconds)]
+    )  # fmt: skip
+
+
+def variable_sizes() -> str:
+    picture = "![differences between an image alone and in the batch](../docs/images/variable_sizes.png)"
+    return f"{picture}\n\n{tables.variable_sizes(example('variable_sizes'))}"
+
+
 DOCUMENTS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"gpu": gpu, "demo": demo},
+    "README.md": {"gpu": gpu, "cpu": cpu_results.summary, "demo": demo},
     "docs/performance-log.md": {"roofline": roofline},
+    "docs/when-it-pays.md": {
+        "cpu-live-outputs": cpu_results.by_live_outputs,
+        "cpu-masks": cpu_results.with_their_masks,
+    },
+    "examples/README.md": {"inpainting": inpainting, "sparsity": sparsity, "variable_sizes": variable_sizes},
 }
 
 
@@ -111,7 +171,11 @@ def updated(name: str, text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="fail if a document is not current")
-    check = parser.parse_args().check
+    parser.add_argument("--pictures", action="store_true", help="draw those that come from results anew, too")
+    arguments = parser.parse_args()
+    check = arguments.check
+    if arguments.pictures:
+        cpu_results.save_picture()
     for name in DOCUMENTS:
         path = ROOT / name
         old = path.read_text()

@@ -14,21 +14,16 @@ namespace {
 
 constexpr int64_t kGrainValues = 1 << 14;
 
-template <typename T>
-struct Finish {
-  const Border& border;
-  const T* bias;  // or null
-  bool fill_with_bias;
-  T fill;
-
-  // An output that the convolution computed as `value`, with the bias in it if that went inside.
-  T operator()(T value, size_t i, int32_t k) const {
-    const T b = bias ? bias[k] : T(0);
-    const double factor = border.factors[i];
-    if (std::isnan(factor)) return fill_with_bias ? b : fill;
-    return T(factor) * (border.bias_inside ? value - b : value) + b;
+// `count` outputs that the convolution gave, with the bias in them if that went inside; the bias of an output
+// is `bias_step` further than that of the one before.
+void finish_values(float* values, int64_t count, double factor, bool bias_inside, const float* bias,
+                   int64_t bias_step) {
+  const auto f = float(factor);
+  for (int64_t i = 0; i < count; ++i) {
+    const float b = bias[i * bias_step];
+    values[i] = f * (bias_inside ? values[i] - b : values[i]) + b;
   }
-};
+}
 
 }  // namespace
 
@@ -50,11 +45,14 @@ Border find_border(const ConvProblem& problem, const MaskView& mask, const std::
   constexpr double kMostBiasInside = 4;
   const double interior = scaled ? interior_scale(problem, mask) : 1.0;
   const int32_t channels = mask.window_channels;
+  const auto* sums = static_cast<const int32_t*>(window_sum);
+  const auto window = int32_t(scaled || interior_scale(problem, mask) == 1 ? window_size(problem, mask) : -1);
   const Scale<double> scale(problem.normalization, window_size(problem, mask), false, window_sum,
                             int64_t(valid.size()));
   Border border;
   double most = 1;
   for (size_t i = 0; i < valid.size(); i += channels) {  // without holes all channels have the same sums
+    if (valid[i] && sums[i] == window) continue;
     const double factor = valid[i] ? scale(int64_t(i)) / interior : std::nan("");
     if (factor == 1) continue;
     border.rows.push_back(int64_t(i) / channels);
@@ -77,16 +75,24 @@ Border find_border(const ConvProblem& problem, const MaskView& mask, const std::
 void finish_border(const Runtime& runtime, const ConvProblem& problem, const Border& border,
                    const float* bias, const ForwardOutput& out) {
   if (border.rows.empty() || problem.rows() == 0) return;
-  const Finish<float> finish{border, bias, problem.fill_with_bias, float(problem.fill)};
-  auto* y = static_cast<float*>(out.y);
   const int64_t positions = problem.output_positions(), filters = problem.filters;
+  const std::vector<float> none(bias ? 0 : filters, 0.0f);
+  const float* biases = bias ? bias : none.data();
+  const std::vector<float> fill(filters, float(problem.fill));
+  const float* fills = problem.fill_with_bias ? biases : fill.data();
+  auto* y = static_cast<float*>(out.y);
   const int64_t repeats = problem.window_batch() > 1 ? 1 : problem.batch;
   const int64_t listed = int64_t(border.rows.size());
   if (out.strides.channel == 1) {
     runtime.parallel_for(0, listed * repeats, kGrainValues / filters + 1, [&](int64_t begin, int64_t end) {
       for (int64_t j = begin; j < end; ++j) {
+        const double factor = border.factors[j % listed];
         float* row = y + (j / listed * positions + border.rows[j % listed]) * filters;
-        for (int32_t k = 0; k < filters; ++k) row[k] = finish(row[k], j % listed, k);
+        if (std::isnan(factor)) {
+          std::copy_n(fills, filters, row);
+        } else {
+          finish_values(row, filters, factor, border.bias_inside, biases, 1);
+        }
       }
     });
     return;
@@ -94,12 +100,17 @@ void finish_border(const Runtime& runtime, const ConvProblem& problem, const Bor
   runtime.parallel_for(
       0, problem.batch * filters, kGrainValues / listed + 1, [&](int64_t begin, int64_t end) {
         for (int64_t plane = begin; plane < end; ++plane) {
-          const int64_t n = plane / filters, from = repeats > 1 ? 0 : n * positions;
+          const int64_t n = plane / filters, k = plane % filters, from = repeats > 1 ? 0 : n * positions;
           const auto first = std::lower_bound(border.rows.begin(), border.rows.end(), from);
           const auto last = std::lower_bound(first, border.rows.end(), from + positions);
           for (auto row = first; row != last; ++row) {
+            const double factor = border.factors[row - border.rows.begin()];
             float& value = y[plane * positions + *row - from];
-            value = finish(value, size_t(row - border.rows.begin()), int32_t(plane % filters));
+            if (std::isnan(factor)) {
+              value = fills[k];
+            } else {
+              finish_values(&value, 1, factor, border.bias_inside, biases + k, 0);
+            }
           }
         }
       });

@@ -1,6 +1,9 @@
 // Chooses the loops for this CPU, and has those for CPUs of which nothing is known.
 #include "cpu/tile.h"
 
+#include <cstdlib>
+#include <string_view>
+
 #include "cpu/tile_loops.h"
 
 namespace maskconv::cpu {
@@ -9,10 +12,14 @@ namespace {
 template <typename T>
 constexpr TileKernels<T> kGeneric = make_tile_kernels<T, 16, 6, 2>();
 
+// The best this CPU has; MASKCONV_CPU_VECTORS=avx2 or generic keeps to less, for tests.
 template <typename T>
 const TileKernels<T>& choose() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return tile_kernels_avx512<T>();
+  const char* wanted = std::getenv("MASKCONV_CPU_VECTORS");
+  const std::string_view most = wanted ? wanted : "";
+  if (most == "generic") return kGeneric<T>;
+  if (most != "avx2" && __builtin_cpu_supports("avx512f")) return tile_kernels_avx512<T>();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return tile_kernels_avx2<T>();
 #endif
   return kGeneric<T>;

@@ -53,18 +53,7 @@ std::vector<Sum> sum_channels(const Runtime& runtime, const ConvProblem& problem
   return sums;
 }
 
-// What the positions of a mask count: all the same, ...
-template <typename Sum>
-struct Constant {
-  Sum count;
-
-  Sum operator()(int64_t) const { return count; }
-  void add(Sum* sums, int64_t, int64_t n) const {
-    for (int64_t i = 0; i < n; ++i) sums[i] += count;
-  }
-};
-
-// ... 1 where a hard mask is not 0, ...
+// What the positions of a mask count: 1 where a hard mask is not 0, ...
 struct Valid {
   const uint8_t* mask;
 
@@ -79,6 +68,25 @@ struct Counted {
 
   Sum operator()(int64_t i) const { return counts[i]; }
   void add(Sum* sums, int64_t i, int64_t n) const { accumulate(sums, counts + i, n); }
+};
+
+// Nothing is masked: windows only end at borders. What each row counts along the last axis is the same on
+// every line.
+class Everything {
+ public:
+  Everything(const ConvProblem& problem, int32_t covered) : covered_(covered), along_(problem.output[2]) {
+    const TapTable table = TapTable::to_input(problem);
+    for (int32_t w = 0; w < problem.output[2]; ++w)
+      for (int32_t t = 0; t < problem.kernel[2]; ++t)
+        along_[w] += problem.pad_is_valid || table.source(2, w, t) >= 0 ? covered : 0;
+  }
+
+  int32_t operator()(int64_t) const { return covered_; }
+  const std::vector<int32_t>& along() const { return along_; }
+
+ private:
+  int32_t covered_;
+  std::vector<int32_t> along_;
 };
 
 // The sums of one line of outputs after the other: of all lines of the mask that its windows reach first,
@@ -98,7 +106,30 @@ class LineWindows {
     const int64_t h = line % problem_.output[1], d = line / problem_.output[1] % problem_.output[0];
     const int64_t image =
         line / (int64_t{problem_.output[0]} * problem_.output[1]) * problem_.input_positions();
-    add_columns(image, int32_t(d), int32_t(h), columns);
+    if constexpr (std::is_same_v<Value, Everything>) {
+      repeat_along(int32_t(d), int32_t(h), sums);
+    } else {
+      add_columns(image, int32_t(d), int32_t(h), columns);
+      add_along(columns, sums);
+    }
+    if (problem_.mask_update == MaskUpdate::kCenter) {
+      write_centers(image, int32_t(d), int32_t(h), valid);
+    } else {
+      write_valid(sums, valid);
+    }
+    write_out_mask(sums, valid, out_mask);
+  }
+
+ private:
+  void repeat_along(int32_t d, int32_t h, Sum* sums) const {
+    int32_t lines = 0;
+    for (int32_t td = 0; td < problem_.kernel[0]; ++td)
+      for (int32_t th = 0; th < problem_.kernel[1]; ++th)
+        lines += problem_.pad_is_valid || (table_.source(0, d, td) >= 0 && table_.source(1, h, th) >= 0);
+    for (const int32_t count : value_.along()) sums = std::fill_n(sums, channels_, Sum(lines * count));
+  }
+
+  void add_along(const std::vector<Sum>& columns, Sum* sums) const {
     const int64_t width = problem_.output[2], stride = problem_.stride[2] * channels_;
     const int64_t tap = problem_.dilation[2] * channels_;
     if (stride == channels_) {
@@ -113,15 +144,8 @@ class LineWindows {
         sums[i] = sum;
       }
     }
-    if (problem_.mask_update == MaskUpdate::kCenter) {
-      write_centers(image, int32_t(d), int32_t(h), valid);
-    } else {
-      write_valid(sums, valid);
-    }
-    write_out_mask(sums, valid, out_mask);
   }
 
- private:
   // Over the depth and height of the windows; from where the first window begins to where the last one ends.
   void add_columns(int64_t image, int32_t d, int32_t h, std::vector<Sum>& columns) const {
     const int64_t before = problem_.padding[2];
@@ -217,9 +241,11 @@ std::vector<uint8_t> compute_lines(const Runtime& runtime, const ConvProblem& pr
 template <typename Sum, typename M, typename Out>
 std::vector<uint8_t> compute_as(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask,
                                 const ForwardOutput& out) {
-  if (mask.kind == MaskKind::kNone) {
-    const Sum covered = Sum(mask.shared() ? 1 : problem.channels_per_group());
-    return compute_lines<Sum, Out>(runtime, problem, mask, out, Constant<Sum>{covered});
+  if constexpr (std::is_same_v<M, uint8_t>) {
+    if (mask.kind == MaskKind::kNone) {
+      const int32_t covered = mask.shared() ? 1 : problem.channels_per_group();
+      return compute_lines<Sum, Out>(runtime, problem, mask, out, Everything(problem, covered));
+    }
   }
   if (mask.shared() && mask.channels == 1 && mask.window_channels == 1) {
     const auto* data = static_cast<const M*>(mask.data);

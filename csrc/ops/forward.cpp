@@ -47,7 +47,10 @@ bool takes_dense(const std::string& candidate, const ConvProblem& problem, DType
   const bool can = dtype == DType::kFloat32 && mask.kind == cpu::MaskKind::kNone && problem.rows() > 0;
   STD_TORCH_CHECK(candidate != "dense" || can,
                   "maskconv_ext: candidate: got 'dense', which computes float32 without holes only");
-  return can && candidate != "rows";
+  // The framework has no good kernel for depthwise sequences.
+  const bool sequence = problem.input[0] == 1 && problem.input[1] == 1;
+  const bool depthwise = problem.channels_per_group() == 1 && problem.filters_per_group() == 1;
+  return can && candidate != "rows" && (candidate == "dense" || !(sequence && depthwise));
 }
 
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(

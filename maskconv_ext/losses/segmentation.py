@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..nn._checks import check_floating, check_mask, compute_dtype, mask_values, select
-from .elementwise import check_reduction, check_same, reduce_values
+from .elementwise import REDUCTIONS, Sync, check_reduction, check_same, reduce_values, sum_over_ranks
 
 
 def masked_cross_entropy(
@@ -19,6 +19,7 @@ def masked_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    sync: Sync = False,
 ) -> Tensor:
     """F.cross_entropy over the positions that are valid and whose class is not `ignore_index`.
 
@@ -32,6 +33,7 @@ def masked_cross_entropy(
         ignore_index: a class number to leave out.
         label_smoothing: as F.cross_entropy.
         reduction: `"mean"`, `"sum"` or `"none"`.
+        sync: as in `masked_loss`.
 
     Returns:
         A scalar, float32 or float64; for `"none"` (N, *S) in the input's dtype.
@@ -49,7 +51,7 @@ def masked_cross_entropy(
     op = "masked_cross_entropy"
     check_mask(op, input, mask, parts=1)
     check_floating(op, input)
-    check_reduction(op, reduction)
+    check_reduction(op, reduction, sync)
     _check_classes(op, input, target)
     if weight is not None and tuple(weight.shape) != (input.shape[1],):
         raise ValueError(f"{op}: weight: got shape {tuple(weight.shape)}, needs ({input.shape[1]},), one a class")
@@ -63,7 +65,7 @@ def masked_cross_entropy(
         label_smoothing=label_smoothing,
     )
     per_position = None if weight is None else weight[target.clamp(0, input.shape[1] - 1)]
-    return reduce_values(losses, m, reduction, per_position)
+    return reduce_values(losses, m, reduction, per_position, sync)
 
 
 def masked_dice(
@@ -75,6 +77,7 @@ def masked_dice(
     ignore_index: int = -100,
     per_sample: bool = False,
     reduction: str = "mean",
+    sync: Sync = False,
 ) -> Tensor:
     """Soft Dice loss of each class over the valid positions.
 
@@ -94,6 +97,7 @@ def masked_dice(
         per_sample: one ratio for each sample and class, instead of for each class of the batch; their mean leaves out
             samples without a valid position.
         reduction: `"mean"` or `"sum"` over the classes, or `"none"`.
+        sync: sums over the samples of all ranks, as in `masked_loss`; with `per_sample`, the mean over them.
 
     Returns:
         A scalar; for `"none"` (C,), or (N, C) with `per_sample`. float32, or float64 for float64.
@@ -114,7 +118,8 @@ def masked_dice(
     op = "masked_dice"
     check_mask(op, input, mask, parts=1)
     check_floating(op, input)
-    check_reduction(op, reduction)
+    # Over the classes any reduction will do; over samples of several ranks only the mean.
+    check_reduction(op, "mean" if reduction in REDUCTIONS and not per_sample else reduction, sync)
     if isinstance(smooth, bool) or not isinstance(smooth, int | float) or not smooth >= 0:
         raise ValueError(f"{op}: smooth: got {smooth!r}, needs a number >= 0")
     dtype = compute_dtype(input)
@@ -130,7 +135,7 @@ def masked_dice(
         t = (target == classes).to(dtype)
     p, weights = select(input, m).to(dtype), mask_values(m, dtype)
     above, below = (
-        smooth + (table.sum(2) if per_sample else table.sum((0, 2)))
+        smooth + (table.sum(2) if per_sample else sum_over_ranks(table.sum((0, 2)), sync))
         for table in (values.unsqueeze(-1).flatten(2) for values in (2 * weights * p * t, weights * (p + t)))
     )
     found = below != 0
@@ -138,7 +143,7 @@ def masked_dice(
     if not per_sample:
         return reduce_values(losses, None, reduction)
     known = (m != 0).expand(input.shape[0], -1, *input.shape[2:]).flatten(1).any(1, keepdim=True)
-    return reduce_values(losses, known, reduction)
+    return reduce_values(losses, known, reduction, sync=sync)
 
 
 def _without_ignored(input: Tensor, target: Tensor, mask: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor]:

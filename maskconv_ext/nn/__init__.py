@@ -35,7 +35,9 @@ from .layer_norms import (
     MaskedLayerNorm,
 )
 from .learned import LearnedFill, LearnedMask
+from .linear import MaskedLinear
 from .norm import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedBatchNorm3d, convert_sync_batchnorm
+from .padding import confine
 from .pooling import masked_adaptive_avg_pool, masked_adaptive_max_pool, masked_avg_pool, masked_max_pool
 from .pooling_layers import (
     MaskedAdaptiveAvgPool1d,
@@ -51,6 +53,7 @@ from .pooling_layers import (
     MaskedMaxPool2d,
     MaskedMaxPool3d,
 )
+from .product import MaskedMul
 from .report import MaskReport, mask_report
 from .upsampling import MaskedUpsample, masked_upsample
 
@@ -88,11 +91,14 @@ __all__ = [
     "MaskedInstanceNorm2d",
     "MaskedInstanceNorm3d",
     "MaskedLayerNorm",
+    "MaskedLinear",
     "MaskedMaxPool1d",
     "MaskedMaxPool2d",
     "MaskedMaxPool3d",
+    "MaskedMul",
     "MaskedSequential",
     "MaskedUpsample",
+    "confine",
     "convert_sync_batchnorm",
     "is_mask_aware",
     "mask_channels_of",

@@ -101,12 +101,12 @@ def parse_parts(op: str, mask_channels: Sequence[int] | None) -> tuple[int, ...]
 
 
 def parse_rule(op: str, mask_update: Any) -> float:
-    """The share of a window that must be valid; 0 for `"any"`, 1 for `"all"`."""
-    if isinstance(mask_update, str) and mask_update in ("any", "all"):
-        return 0.0 if mask_update == "any" else 1.0
+    """The share of a window that must be valid: 1 for `"all"`, 0 for `"any"` and `"inside"` (which asks for more)."""
+    if isinstance(mask_update, str) and mask_update in ("any", "all", "inside"):
+        return 1.0 if mask_update == "all" else 0.0
     if isinstance(mask_update, float | int) and not isinstance(mask_update, bool) and 0.0 < mask_update <= 1.0:
         return float(mask_update)
-    raise ValueError(f"{op}: mask_update: got {mask_update!r}, needs 'any', 'all' or a float in (0, 1]")
+    raise ValueError(f"{op}: mask_update: got {mask_update!r}, needs 'any', 'all', 'inside' or a float in (0, 1]")
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

@@ -12,12 +12,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..arguments import is_soft
 from ._checks import compute_dtype, mask_values, select
+from ._ranks import gather
 
 
 class Moments(NamedTuple):
@@ -86,27 +85,9 @@ def across_ranks(local: Moments, group: Any) -> Moments:
     Ranks may have any numbers of valid positions, none included. One exchange forward, one backward.
     """
     table = torch.stack([t.expand_as(local.mean) for t in (local.weight, local.positions, local.mean, local.variance)])
-    weights, positions, means, variances = _Gather.apply(table, group).unbind(1)
+    weights, positions, means, variances = gather(table, group).unbind(1)
     weight = weights.sum(0)
     share = weights / torch.where(weight != 0, weight, 1.0)
     mean = (share * means).sum(0)
     variance = (share * (variances + (means - mean).square())).sum(0)
     return Moments(weight, positions.sum(0), mean, variance, local.deviation + (local.mean - mean))
-
-
-class _Gather(torch.autograd.Function):
-    """The tensors of all ranks, stacked; the gradient of a rank's tensor is the sum of what all ranks ask of it."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, group: Any) -> Tensor:
-        ctx.group = group
-        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
-        dist.all_gather(parts, tensor.contiguous(), group=group)
-        return torch.stack(parts)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        grad = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(grad, group=ctx.group)
-        return grad[dist.get_rank(ctx.group)], None

@@ -11,8 +11,10 @@ from torch.nn.modules.conv import _ConvNd, _LazyConvXdMixin
 
 from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
+from ..geometry import per_axis
 from ..mask_plan import MaskPlan
-from ._checks import Pair
+from ._checks import Pair, mask_parts, per_channel
+from ._inside import check_inside, inside_mask, rule_inside
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -82,7 +84,10 @@ class _MaskedConv(MaskOptions):
         super().__init__(*args, **kwargs)
         op = type(self).__name__
         check_choice(op, "normalization", normalization, NORMALIZATIONS)
-        parse_mask_update(op, mask_update)
+        if mask_update == "inside":
+            check_inside(op, self.kernel_size, self.padding, self.dilation)
+        else:
+            parse_mask_update(op, mask_update)
         parse_fill(op, fill, self.weight.dtype)
         check_pad_is_valid(op, pad_is_valid)
         self.normalization = normalization
@@ -92,29 +97,75 @@ class _MaskedConv(MaskOptions):
         self.mask_channels = None if mask_channels is None else tuple(mask_channels)
 
     def forward(self, input: Tensor, mask: Tensor | None = None, plan: MaskPlan | None = None) -> Pair:
+        # torch.nn knows no "same" with strides.
+        plain = self.padding != "same" or all(step == 1 for step in self.stride)
         unscaled = self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence"
-        if mask is None and plan is None and unscaled:
+        if mask is None and plan is None and unscaled and plain:
             return self._conv_forward(input, self.weight, self.bias), None
-        output, out_mask = FUNCTIONS[len(self.kernel_size)](
+        output, out_mask = conv_by_rule(
             input, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
             normalization=self.normalization, mask_update=self.mask_update, fill=self.fill,
-            # Without a mask nothing is missing, the padding included.
-            pad_is_valid=self.pad_is_valid or mask is None,
-            padding_mode=self.padding_mode, mask_channels=self.mask_channels, plan=plan,
+            pad_is_valid=self.pad_is_valid, padding_mode=self.padding_mode, mask_channels=self.mask_channels, plan=plan,
         )  # fmt: skip
-        if mask is not None and self._keeps(mask, out_mask):
-            return output, mask
-        # Only the confidence in a filter whose weights sum to 0 is below 1 in a full window.
-        return output, None if mask is None and self.mask_update != "confidence" else out_mask
+        return output, mask if self._keeps(mask, out_mask) else out_mask
 
-    def _keeps(self, mask: Tensor, out_mask: Tensor) -> bool:
+    def _keeps(self, mask: Tensor | None, out_mask: Tensor | None) -> bool:
         """Whether every window's centre is the output's own position, so that both masks are equal.
 
         The layer then returns the tensor it was given: by it the layers that follow know that they can share a plan.
         """
-        centered = all(stride == 1 for stride in self.stride) and all(size % 2 for size in self.kernel_size)
-        hard_and_shared = mask.dtype == torch.bool and mask.shape[1] == 1
-        return self.mask_update == "center" and centered and hard_and_shared and mask.shape == out_mask.shape
+        if mask is None or out_mask is None or mask.dtype != torch.bool or mask.shape[1] != 1:
+            return False
+        own_position = self.mask_update == "inside" or (
+            self.mask_update == "center" and all(size % 2 for size in self.kernel_size)
+        )
+        return own_position and all(stride == 1 for stride in self.stride) and mask.shape == out_mask.shape
+
+
+def conv_by_rule(
+    input: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    mask_update: str | float,
+    fill: float | str,
+    pad_is_valid: bool,
+    mask_channels: Sequence[int] | None = None,
+    **options: Any,
+) -> Pair:
+    """A masked convolution by any rule, "inside" among them; without a mask its output has none either."""
+    rank = weight.dim() - 2
+    op, kernel = f"masked_conv{rank}d", tuple(weight.shape[2:])
+    inside = mask_update == "inside"
+    rule = mask_update
+    if inside:
+        strides, dilations = per_axis(op, "stride", stride, rank, 1), per_axis(op, "dilation", dilation, rank, 1)
+        paddings = padding if isinstance(padding, str) else per_axis(op, "padding", padding, rank, 0)
+        rule = rule_inside(kernel, strides, paddings, dilations) or "any"
+    output, out_mask = FUNCTIONS[rank](
+        input, mask, weight, bias, stride, padding, dilation, groups, mask_update=rule, fill=fill,
+        # Without a mask nothing is missing, the padding included.
+        pad_is_valid=pad_is_valid or mask is None, mask_channels=mask_channels, **options,
+    )  # fmt: skip
+    if mask is None:
+        # Only the confidence in a filter whose weights sum to 0 is below 1 in a full window.
+        return output, out_mask if mask_update == "confidence" else None
+    if not inside or rule != "any":
+        return output, out_mask
+    parts = mask_parts(op, input, mask, mask_channels)
+    valid = inside_mask(mask, kernel, strides, paddings, dilations, output.shape[2:])
+    if len(parts) > 1:
+        valid = per_channel(valid, parts).unflatten(1, (groups, -1)).amin(2)
+    value: Any = fill
+    if fill == "bias":
+        value = 0.0 if bias is None else bias.view(-1, *[1] * rank)
+    of_filter = valid if valid.shape[1] == 1 else valid.repeat_interleave(len(weight) // groups, 1)
+    return torch.where(of_filter != 0, output, value), valid
 
 
 class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]
@@ -133,6 +184,9 @@ class MaskedConv2d(_MaskedConv, nn.Conv2d):  # type: ignore[misc]
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype: as
             nn.Conv2d.
         normalization, mask_update, fill, pad_is_valid, mask_channels: keyword options of `masked_conv2d`.
+        mask_update: also `"inside"`, for padded batches: valid where the window, less the padding, is. The mask then
+            never grows, and each image of a batch has the outputs that it has alone. It is `"all"` without padding and
+            `"center"` with that which keeps the size.
 
     Shapes:
         input (N, C, H, W); mask (N or 1, M, H, W) with M = 1, C or `len(mask_channels)`, bool, uint8 or floating, or

@@ -60,7 +60,7 @@ def masked_conv_transpose(
         stride, padding, output_padding, groups, dilation: as `F.conv_transpose2d`.
         normalization: scale of the sum: `"ratio"` W / s, `"mean"` 1 / s, `"sqrt"` sqrt(W / s), `"none"` 1.
         mask_update: which outputs are valid: `"any"` s > 0, `"all"` s == W, a float t in (0, 1] s >= t * W; and all
-            with W = 0.
+            with W = 0. `"inside"`, for padded batches: those that an image has alone which ends where the mask does.
         fill: value of outputs that are not valid: a number, or `"bias"`.
         mask_channels: input channels covered by each mask channel; they add up to C.
 
@@ -139,8 +139,29 @@ def masked_conv_transpose(
         return y.to(a.dtype), None
     # As in the reference, thresholds are compared in float64.
     valid = (s.double() >= share * window.double() if share else s > 0) | (window == 0)
+    if mask_update == "inside":
+        of_group = mask if len(parts) == 1 else per_channel(mask, parts).unflatten(1, (groups, -1)).amin(2)
+        valid = _inside(of_group != 0, valid, kernel, strides, paddings, extras, dilations)
     y = torch.where(per_filter(valid, filters), y, b if fill_value is None else fill_value)
     return y.to(a.dtype), valid.to(mask.dtype)
+
+
+def _inside(
+    m: Tensor,
+    valid: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    """The outputs of an image alone: along an axis, of one of size h, those up to (h - 1) * stride + last."""
+    for axis, step in enumerate(stride):
+        last = dilation[axis] * (kernel[axis] - 1) - 2 * padding[axis] + output_padding[axis]
+        q = torch.arange(valid.shape[axis + 2], device=m.device)
+        at = (q - last + step - 1).div(step, rounding_mode="floor").clamp(0, m.shape[axis + 2] - 1)
+        m = m.index_select(axis + 2, at)
+    return m
 
 
 def _scale(s: Tensor, window: Tensor, normalization: str) -> Tensor:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from ._checks import channel_mask, check_features, parse_parts, select
 from ._moments import across_ranks, masked_moments, per_channel, scaled, update_running
+from ._ranks import several_ranks
 
 
 class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -36,7 +36,7 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
         op = type(self).__name__
         check_features(op, x, self.dims, self.num_features, "num_features")
         m = channel_mask(op, x, mask, self.mask_channels)
-        synchronised = self.sync and self.training and _several_ranks(self.process_group)
+        synchronised = self.sync and self.training and several_ranks(self.process_group)
         batch_statistics = self.training or self.running_mean is None
         if not batch_statistics or (m is None and not synchronised):
             return select(super().forward(select(x, m)), m), mask
@@ -134,7 +134,3 @@ def convert_sync_batchnorm(module: nn.Module, process_group: Any = None) -> nn.M
     for name, child in module.named_children():
         module.add_module(name, convert_sync_batchnorm(child, process_group))
     return module
-
-
-def _several_ranks(group: Any) -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1

@@ -1,8 +1,8 @@
 """Pooling over valid positions. Whatever is pooled, the output mask is the mask pooled by its maximum.
 
 So of a hard mask an output is valid where any position in its window is; of a soft one it is as valid as the best of
-them. Channels may have masks of their own, or share them by `mask_channels`. Where a window has no valid position the
-output is 0.
+them. (With the rule "inside" it is pooled by its minimum, over the window less the padding.) Channels may have masks of
+their own, or share them by `mask_channels`. Where a window has no valid position the output is 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arguments import is_soft
+from ..geometry import per_axis
 from ._checks import Pair, check_input, compute_dtype, mask_parts, mask_values, per_channel, select, weigh
+from ._inside import inside_mask
 
 Functions = dict[int, Callable[..., Tensor]]
 MAX: Functions = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -23,6 +25,7 @@ AVG: Functions = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 ADAPTIVE_MAX: Functions = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 ADAPTIVE_AVG: Functions = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 Pool = Callable[[Tensor], Tensor]
+Rule = Callable[[Tensor, Tensor], Tensor]
 
 
 def masked_max_pool(
@@ -34,6 +37,7 @@ def masked_max_pool(
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
     *,
+    mask_update: str = "any",
     mask_channels: Sequence[int] | None = None,
 ) -> Pair:
     """Maximum over the positions of each window where `mask` is not 0.
@@ -44,6 +48,8 @@ def masked_max_pool(
         input: (N, C, *S) with 1 to 3 spatial axes; floating.
         mask: (N or 1, M, *S) with M = 1, C or `len(mask_channels)`; bool, uint8 or floating. None: plain pooling.
         kernel_size, stride, padding, dilation, ceil_mode: as `F.max_pool2d`.
+        mask_update: which outputs are valid: `"any"`, those with a valid position in their window; `"inside"`, for
+            padded batches, those whose window, less the padding, is valid: what each image has alone.
         mask_channels: input channels covered by each mask channel; they add up to C.
 
     Returns:
@@ -64,7 +70,8 @@ def masked_max_pool(
     def pool(tensor: Tensor) -> Tensor:
         return MAX[tensor.dim() - 2](tensor, kernel_size, stride, padding, dilation, ceil_mode)
 
-    return _max_pool("masked_max_pool", input, mask, mask_channels, pool)
+    rule = _rule("masked_max_pool", input, mask_update, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool("masked_max_pool", input, mask, mask_channels, pool, rule)
 
 
 def masked_avg_pool(
@@ -77,6 +84,7 @@ def masked_avg_pool(
     count_include_pad: bool = False,
     divisor_override: int | None = None,
     *,
+    mask_update: str = "any",
     mask_channels: Sequence[int] | None = None,
 ) -> Pair:
     """Mean over the valid positions of each window, weighted by a soft mask: sum of input * mask / sum of mask.
@@ -88,6 +96,7 @@ def masked_avg_pool(
         kernel_size, stride, padding, ceil_mode: as `F.avg_pool2d`.
         count_include_pad: count the padding as valid zeros, as `F.avg_pool2d` does by default; here it is False.
         divisor_override: divide by this number instead, as `F.avg_pool2d`; it has none for 1 spatial axis.
+        mask_update: as `masked_max_pool`.
         mask_channels: input channels covered by each mask channel; they add up to C.
 
     Returns and raises as `masked_max_pool`. Sums are in float32, in float64 for float64.
@@ -126,7 +135,8 @@ def masked_avg_pool(
     def pool_mask(m: Tensor) -> Tensor:
         return MAX[rank](m, kernel_size, stride, padding, 1, ceil_mode)
 
-    return _avg_pool("masked_avg_pool", input, mask, mask_channels, pool, share, pool_mask)
+    rule = _rule("masked_avg_pool", input, mask_update, kernel_size, stride, padding, 1, ceil_mode)
+    return _avg_pool("masked_avg_pool", input, mask, mask_channels, pool, share, pool_mask, rule)
 
 
 def masked_adaptive_max_pool(
@@ -178,13 +188,37 @@ def masked_adaptive_avg_pool(
     return _avg_pool("masked_adaptive_avg_pool", input, mask, mask_channels, pool, pool, pool_mask)
 
 
-def _max_pool(op: str, input: Tensor, mask: Tensor | None, mask_channels: Sequence[int] | None, pool: Pool) -> Pair:
+def _rule(
+    op: str, input: Tensor, mask_update: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Rule | None:
+    """What makes the output mask, of the mask and the output; None for the maximum."""
+    if mask_update == "any":
+        return None
+    if mask_update != "inside":
+        raise ValueError(f"{op}: mask_update: got {mask_update!r}, needs 'any' or 'inside'")
+    check_input(op, input)
+    rank = input.dim() - 2
+    kernels = per_axis(op, "kernel_size", kernel, rank, 1)
+    strides = per_axis(op, "stride", kernel if stride is None or stride == () else stride, rank, 1)
+    paddings = per_axis(op, "padding", padding, rank, 0)
+    dilations = per_axis(op, "dilation", dilation, rank, 1)
+    return lambda mask, output: inside_mask(mask, kernels, strides, paddings, dilations, output.shape[2:], ceil_mode)
+
+
+def _max_pool(
+    op: str,
+    input: Tensor,
+    mask: Tensor | None,
+    mask_channels: Sequence[int] | None,
+    pool: Pool,
+    rule: Rule | None = None,
+) -> Pair:
     check_input(op, input)
     parts = mask_parts(op, input, mask, mask_channels)
     if mask is None:
         return pool(input), None
-    pooled_mask = _pooled_mask(mask, input, pool)
     output = pool(torch.where(per_channel(mask, parts) != 0, input, -torch.inf))
+    pooled_mask = _pooled_mask(mask, input, pool) if rule is None else rule(mask, output)
     return select(output, per_channel(pooled_mask, parts)), pooled_mask.to(mask.dtype)
 
 
@@ -196,15 +230,16 @@ def _avg_pool(
     pool: Pool,
     share: Pool,
     pool_mask: Pool,
+    rule: Rule | None = None,
 ) -> Pair:
     """`pool` divides by what an all-ones mask would count, and so does `share`: it cancels."""
     check_input(op, input)
     parts = mask_parts(op, input, mask, mask_channels)
     if mask is None:
         return pool(input), None
-    pooled_mask = _pooled_mask(mask, input, pool_mask)
     compute = compute_dtype(input)
     total, counted = pool(weigh(input.to(compute), mask, parts)), share(mask_values(mask, compute))
+    pooled_mask = _pooled_mask(mask, input, pool_mask) if rule is None else rule(mask, total)
     # Also where counted underflows, so that the output is never NaN.
     output = total / per_channel(torch.where(counted != 0, counted, 1.0), parts)
     return select(output, per_channel(pooled_mask, parts)).to(input.dtype), pooled_mask.to(mask.dtype)

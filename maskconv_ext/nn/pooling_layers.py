@@ -39,16 +39,29 @@ class _MaskedPool(nn.Module):
         check_input(type(self).__name__, input, self.rank)
 
 
-class _MaskedMaxPool(_MaskedPool):
+class _WindowPool(_MaskedPool):
+    """Adds the keyword `mask_update` too, for pools with windows of their own."""
+
+    def __init__(self, *args: Any, mask_update: str = "any", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if mask_update not in ("any", "inside"):
+            raise ValueError(f"{type(self).__name__}: mask_update: got {mask_update!r}, needs 'any' or 'inside'")
+        self.mask_update = mask_update
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.mask_update == "any" else f", mask_update={self.mask_update!r}")
+
+
+class _MaskedMaxPool(_WindowPool):
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Pair:
         self._check(input)
         return pooling.masked_max_pool(
             input, mask, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
-            mask_channels=self.mask_channels,
+            mask_update=self.mask_update, mask_channels=self.mask_channels,
         )  # fmt: skip
 
 
-class _MaskedAvgPool(_MaskedPool):
+class _MaskedAvgPool(_WindowPool):
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -58,19 +71,21 @@ class _MaskedAvgPool(_MaskedPool):
         count_include_pad: bool = False,
         divisor_override: int | None = None,
         *,
+        mask_update: str = "any",
         mask_channels: Sequence[int] | None = None,
     ) -> None:
         # nn.AvgPool1d does not take the last one.
         override = {} if divisor_override is None else {"divisor_override": divisor_override}
         super().__init__(
-            kernel_size, stride, padding, ceil_mode, count_include_pad, mask_channels=mask_channels, **override
-        )
+            kernel_size, stride, padding, ceil_mode, count_include_pad,
+            mask_update=mask_update, mask_channels=mask_channels, **override,
+        )  # fmt: skip
 
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Pair:
         self._check(input)
         return pooling.masked_avg_pool(
             input, mask, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
-            getattr(self, "divisor_override", None), mask_channels=self.mask_channels,
+            getattr(self, "divisor_override", None), mask_update=self.mask_update, mask_channels=self.mask_channels,
         )  # fmt: skip
 
 
@@ -101,6 +116,7 @@ class MaskedMaxPool2d(_MaskedMaxPool, nn.MaxPool2d):
 
     Args:
         kernel_size, stride, padding, dilation, ceil_mode: as nn.MaxPool2d; return_indices must be False.
+        mask_update: keyword, `"any"` or, for padded batches, `"inside"`.
         mask_channels: keyword, the input channels that each mask channel covers.
 
     Example:
@@ -136,6 +152,7 @@ class MaskedAvgPool2d(_MaskedAvgPool, nn.AvgPool2d):  # type: ignore[misc]
     Args:
         kernel_size, stride, padding, ceil_mode, divisor_override: as nn.AvgPool2d.
         count_include_pad: as nn.AvgPool2d, but False by default: the padding is not valid.
+        mask_update: keyword, `"any"` or, for padded batches, `"inside"`.
         mask_channels: keyword, the input channels that each mask channel covers.
 
     Example:

@@ -39,7 +39,8 @@ def masked_upsample(
         size, scale_factor, align_corners, recompute_scale_factor: as `F.interpolate`.
         mode: `"nearest"`, `"nearest-exact"`, or that of the rank: `"linear"`, `"bilinear"`, `"trilinear"`. Not
             `"bicubic"`, whose negative weights would divide by almost nothing.
-        mask_update: which outputs are valid: `"any"` up(mask) > 0, `"all"` up(mask) == 1, a float t up(mask) >= t.
+        mask_update: which outputs are valid: `"any"` up(mask) > 0, `"all"` up(mask) == 1, a float t up(mask) >= t;
+            `"inside"`, for padded batches, where the nearest input is.
         mask_channels: input channels covered by each mask channel; they add up to C.
 
     Returns:
@@ -90,6 +91,10 @@ def _upsample(
     # What is missing has to be exactly 0, since weights that add up to 1 do so only up to rounding.
     valid = F.interpolate(1.0 - m, **options) == 0 if share == 1.0 else weight >= share
     valid = valid & (weight > 0)
+    if mask_update == "inside":
+        geometry = {key: options[key] for key in ("size", "scale_factor", "recompute_scale_factor")}
+        nearest = "nearest" if mode == "nearest" else "nearest-exact"
+        valid = valid & (F.interpolate(m, **geometry, mode=nearest) > 0)
     if mode in COPYING:
         output = F.interpolate(select(input, per_channel(mask, parts)), **options)
     else:

@@ -211,7 +211,8 @@ X, M, W, B = torch.zeros(2, 4, 6, 5), torch.ones(2, 1, 6, 5, dtype=torch.bool), 
          "mask_channels: got (1, 2), which add up to 3, needs a sum of 4, the channels of input"),
         (dict(normalization="weight"), ValueError,
          "normalization: got 'weight', needs one of 'ratio', 'mean', 'sqrt', 'none'"),
-        (dict(mask_update="center"), ValueError, "mask_update: got 'center', needs 'any', 'all' or a float in (0, 1]"),
+        (dict(mask_update="center"), ValueError,
+         "mask_update: got 'center', needs 'any', 'all', 'inside' or a float in (0, 1]"),
         (dict(fill=None), ValueError, "fill: got None, needs a number or 'bias'"),
     ],
 )  # fmt: skip
@@ -222,7 +223,7 @@ def test_wrong_call(changes, error, message):
 
 
 def test_wrong_layer():
-    with pytest.raises(ValueError, match=r"^MaskedConvTranspose2d: mask_update: got 'fraction', needs 'any', 'all' or"):
+    with pytest.raises(ValueError, match=r"^MaskedConvTranspose2d: mask_update: got 'fraction', needs 'any', "):
         mnn.MaskedConvTranspose2d(1, 1, 3, mask_update="fraction")
     with pytest.raises(TypeError, match=r"^MaskedConvTranspose1d.from_conv: conv: got Conv1d, needs ConvTranspose1d$"):
         mnn.MaskedConvTranspose1d.from_conv(nn.Conv1d(1, 1, 1))

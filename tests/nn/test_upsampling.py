@@ -158,7 +158,8 @@ X, M = torch.zeros(2, 4, 6, 5), torch.ones(2, 1, 6, 5, dtype=torch.bool)
         (dict(mode="linear"), ValueError, "mode: got 'linear', needs one of 'nearest', 'nearest-exact', 'bilinear'"),
         (dict(mask=M[:, :, 1:]), ValueError,
          "mask: got shape (2, 1, 5, 5) for input (2, 4, 6, 5), needs (1 or 2, 1 or 4, 6, 5)"),
-        (dict(mask_update="center"), ValueError, "mask_update: got 'center', needs 'any', 'all' or a float in (0, 1]"),
+        (dict(mask_update="center"), ValueError,
+         "mask_update: got 'center', needs 'any', 'all', 'inside' or a float in (0, 1]"),
     ],
 )  # fmt: skip
 def test_wrong_call(changes, error, message):
@@ -169,5 +170,5 @@ def test_wrong_call(changes, error, message):
 def test_wrong_layers():
     with pytest.raises(ValueError, match=r"^MaskedUpsample: mode: got 'bicubic', needs one of 'nearest', "):
         mnn.MaskedUpsample(scale_factor=2, mode="bicubic")
-    with pytest.raises(ValueError, match=r"^MaskedUpsample: mask_update: got True, needs 'any', 'all' or a float"):
+    with pytest.raises(ValueError, match=r"^MaskedUpsample: mask_update: got True, needs 'any', 'all', 'inside' or"):
         mnn.MaskedUpsample(scale_factor=2, mask_update=True)
