@@ -70,21 +70,14 @@ def _forward_fake(
     )
 
 
-def _scale_grad_fake(
-    grad: Tensor,
-    valid: Tensor,
-    window_sum: Tensor,
-    window_size: int,
-    normalization: str,
-    needs_bias: bool,
-    bias_from_all: bool,
-) -> tuple[Tensor, Tensor]:
-    return _empty(grad, grad.shape, grad.dtype, True), grad.new_empty((grad.shape[1] if needs_bias else 0,))
+def _grad_bias_fake(grad: Tensor, valid: Tensor | None) -> Tensor:
+    return grad.new_empty((grad.shape[1],))
 
 
 def _grad_input_fake(
     grad: Tensor,
     valid: Tensor | None,
+    scale: Tensor | None,
     mask: Tensor | None,
     weight: Tensor,
     input_size: Ints,
@@ -103,6 +96,7 @@ def _grad_input_fake(
 def _grad_weight_fake(
     grad: Tensor,
     valid: Tensor | None,
+    scale: Tensor | None,
     input: Tensor,
     mask: Tensor | None,
     weight_size: Ints,
@@ -144,9 +138,10 @@ def _grad_input_row_order_fake(
 
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
-     ctx.channels_last, _, _, grad_input_row_order, _) = inputs  # fmt: skip
+    (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill,
+     pad_is_valid, ctx.channels_last, _, _, grad_input_row_order, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
+    ctx.all_whole = mask is None and (pad_is_valid or not any(ctx.geometry[1]))  # every window is
     _, out_mask, window_sum = output
     ctx.save_for_backward(input, mask, weight, out_mask, window_sum)
     # Not among what activation checkpointing recomputes, and counts: there may be no plan by then.
@@ -162,43 +157,42 @@ def _forward_backward(
 ) -> tuple[Tensor | None, ...]:
     input, mask, weight, out_mask, s = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
-    dtype = input.dtype
-    compute = torch.float64 if dtype == torch.float64 else torch.float32
-    if input.device.type == "cpu":
-        # Scaled gradients would be rounded to 16 bits, or overflow them, on their way to kernels that widen them.
-        input, weight, grad_y = input.to(compute), weight.to(compute), grad_y.to(compute)
-    filters = weight.shape[0]
+    compute = torch.float64 if input.dtype == torch.float64 else torch.float32
     allow_tf32 = conv_allows_tf32()
     valid = s > 0 if ctx.mask_update == "fraction" else out_mask != 0
 
     # y = scale(s) * a + b where valid, else fill
     window_size = _window_size(weight, ctx.geometry[3], ctx.mask_channels)
-    if torch.is_grad_enabled() and s.requires_grad:  # through the scale too, which scale_grad takes as given
-        grad_valid = torch.where(per_filter(valid, filters), grad_y, 0.0)
-        scale = scale_of(s, window_size, ctx.normalization)
-        grad_a = (grad_valid * per_filter(scale, filters)).to(grad_y.dtype)
-        grad_bias = (grad_y if ctx.fill is None else grad_valid).transpose(0, 1).flatten(1).sum(1)
-    else:
-        grad_a, grad_bias = torch.ops.maskconv_ext.scale_grad(
-            grad_y, valid, s, window_size, ctx.normalization, needs_bias, ctx.fill is None
-        )
+    scale = None
+    if ctx.all_whole and ctx.normalization != "mean":  # s = W, and the scale 1
+        valid = None
+    elif ctx.normalization != "none":
+        scale = torch.where(valid, scale_of(s.to(compute), window_size, ctx.normalization), 0.0)
+    grad_y = _channels_last(grad_y)  # once for all that follows, which would each copy any other layout
+    grad_bias = None
+    if needs_bias:
+        grad_bias = torch.ops.maskconv_ext.grad_bias(grad_y, None if ctx.fill is None else valid)
 
-    # a = sum of w * xm, with xm = (x if m != 0 else 0) * m; a soft m multiplies here, outside the operators
-    hard, xm = mask, input
-    if is_soft(mask):
+    # a = sum of w * xm, with xm = (x if m != 0 else 0) * m. The operators apply a soft m too, but do not derive
+    # for it: where that is asked for, m multiplies here.
+    read, xm = mask, input
+    multiplies = needs_mask or (torch.is_grad_enabled() and mask is not None and mask.requires_grad)
+    if multiplies:
         m = repeat_parts(mask, ctx.mask_channels).to(compute)
-        hard, selected = mask != 0, torch.where(m != 0, input, 0.0)
-        xm = (selected * m).to(input.dtype)
+        read, selected = mask != 0, torch.where(m != 0, input, 0.0)
+        if needs_weight:
+            xm = (selected * m).to(input.dtype)
     grad_input = grad_mask = grad_weight = None
     if needs_weight:
         grad_weight = torch.ops.maskconv_ext.grad_weight(
-            grad_a, valid, xm, hard, weight.shape, *ctx.geometry, ctx.mask_channels, allow_tf32
+            grad_y, valid, scale, xm, read, weight.shape, *ctx.geometry, ctx.mask_channels, allow_tf32
         )
     if needs_input or needs_mask:
         grad_input = grad_xm = torch.ops.maskconv_ext.grad_input(
-            grad_a,
+            grad_y,
             valid,
-            hard,
+            scale,
+            read,
             weight,
             input.shape,
             *ctx.geometry,
@@ -207,46 +201,47 @@ def _forward_backward(
             allow_tf32,
             ctx.row_order,
         )
-    if is_soft(mask) and (needs_input or needs_mask):
-        grad_input = grad_xm * m
+    if multiplies and needs_input:
+        grad_input = (grad_xm * m).to(input.dtype)
     if needs_mask:
         grad_m = _sum_to_parts(grad_xm.to(compute) * selected, ctx.mask_channels)
         if grad_m.shape[0] != mask.shape[0]:
             grad_m = grad_m.sum(0, keepdim=True)
         grad_s = s.new_zeros(()) if grad_window_sum is None else grad_window_sum
-        if ctx.normalization != "none":
-            a = _accumulate(input, mask, weight, ctx.geometry, ctx.mask_channels, valid, ctx.channels_last)
-            through_scale = (grad_a.to(compute) * a).unflatten(1, (s.shape[1], -1)).sum(2)
-            if s.shape[0] == 1:
-                through_scale = through_scale.sum(0, keepdim=True)
-            # d scale / d s = scale * exponent / s, and grad_a has the scale already
+        if scale is not None:
+            a = _accumulate(input, mask, weight, ctx.geometry, ctx.mask_channels, ctx.channels_last)
             exponent = -0.5 if ctx.normalization == "sqrt" else -1.0
-            grad_s = grad_s + through_scale * exponent / torch.where(s != 0, s, 1.0)
+            of_scale = scale * exponent / torch.where(s != 0, s, 1.0)  # d scale / d s
+            grad_s = grad_s + _through_scale(grad_y, a, valid, scale) * of_scale
         if ctx.mask_update == "fraction" and grad_out_mask is not None:
             grad_s = grad_s + grad_out_mask / window_size
         grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
-    wanted = (grad_input if needs_input else None, grad_weight, grad_bias if needs_bias else None)
-    of_input, of_weight, of_bias = (grad if grad is None else grad.to(dtype) for grad in wanted)
-    return of_input, grad_mask, of_weight, of_bias, *[None] * 15
+    return grad_input if needs_input else None, grad_mask, grad_weight, grad_bias, *[None] * 15
 
 
-def _scale_grad_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, valid, window_sum, ctx.window_size, ctx.normalization, ctx.needs_bias, ctx.bias_from_all = inputs
-    assert not window_sum.requires_grad, "scale_grad takes the window sum as given"
-    ctx.save_for_backward(valid, window_sum)
+def _channels_last(tensor: Tensor) -> Tensor:
+    """With (N, *S, C) in memory."""
+    return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
-def _scale_grad_backward(ctx: Any, grad_a: Tensor, grad_bias: Tensor) -> tuple[Tensor | None, ...]:
-    valid, window_sum = ctx.saved_tensors
-    grad, _ = torch.ops.maskconv_ext.scale_grad(
-        grad_a, valid, window_sum, ctx.window_size, ctx.normalization, False, False
-    )
-    if ctx.needs_bias:
-        spread = grad_bias.view(-1, *[1] * (grad.dim() - 2))
-        if not ctx.bias_from_all:
-            spread = torch.where(per_filter(valid, grad.shape[1]), spread, 0.0)
-        grad = grad + spread
-    return grad, *[None] * 6
+def _through_scale(grad: Tensor, a: Tensor, valid: Tensor, scale: Tensor) -> Tensor:
+    """The gradient of scale, by which a is multiplied where valid."""
+    products = torch.where(per_filter(valid, a.shape[1]), grad, 0.0).to(scale.dtype) * a
+    return products.unflatten(1, (scale.shape[1], -1)).sum(2).sum_to_size(scale.shape)
+
+
+def _grad_bias_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    grad, valid = inputs
+    ctx.size = grad.shape
+    ctx.save_for_backward(valid)
+
+
+def _grad_bias_backward(ctx: Any, grad_grad_bias: Tensor) -> tuple[Tensor | None, None]:
+    (valid,) = ctx.saved_tensors
+    spread = grad_grad_bias.view(-1, *[1] * (len(ctx.size) - 2))
+    if valid is not None:
+        spread = torch.where(per_filter(valid, ctx.size[1]), spread, 0.0)
+    return spread.expand(ctx.size), None
 
 
 def _window_size(weight: Tensor, groups: int, mask_channels: Ints) -> int:
@@ -268,7 +263,7 @@ def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> T
     ones = grad_s.new_ones((channels, 1, *weight.shape[2:]))
     size = (grad_s.shape[0], channels, *input.shape[2:])
     spread = torch.ops.maskconv_ext.grad_input(
-        grad_s, None, None, ones, size, stride, padding, dilation, channels, [], False, False
+        grad_s, None, None, None, ones, size, stride, padding, dilation, channels, [], False, False
     )
     if len(ctx.mask_channels) <= 1:
         return spread
@@ -281,54 +276,69 @@ def _accumulate(
     weight: Tensor,
     geometry: tuple[Any, ...],
     mask_channels: Ints,
-    valid: Tensor | None,
     channels_last: bool,
 ) -> Tensor:
-    """a where valid, else 0."""
-    a = torch.ops.maskconv_ext.forward(
+    """a, at every output."""
+    a: Tensor = torch.ops.maskconv_ext.forward(
         input, mask, weight, None, *geometry, mask_channels, "none", "any", 0.0, 0.0, False, channels_last,
         conv_allows_tf32(),
     )[0]  # fmt: skip
-    return a if valid is None else torch.where(per_filter(valid, a.shape[1]), a, 0.0)
+    return a
+
+
+def _through_gradient(
+    ctx: Any, a: Tensor, grad: Tensor, valid: Tensor | None, scale: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The gradients of grad and scale, where a multiplies scale * grad of the valid outputs."""
+    filters = a.shape[1]
+    grad_scale = None
+    if scale is not None and valid is not None and ctx.needs_input_grad[2]:
+        grad_scale = _through_scale(grad, a, valid, scale)
+    if scale is not None:
+        a = (a * per_filter(scale, filters)).to(a.dtype)
+    return a if valid is None else torch.where(per_filter(valid, filters), a, 0.0), grad_scale
 
 
 def _grad_input_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, valid, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _, _ = inputs
+    grad, valid, scale, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _, _ = inputs
+    assert mask is None or not mask.requires_grad, "grad_input takes the mask as given"
     ctx.geometry = tuple(geometry)
-    ctx.save_for_backward(grad, valid, mask, weight)
+    ctx.save_for_backward(grad, valid, scale, mask, weight)
 
 
 def _grad_input_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor | None, ...]:
-    grad, valid, mask, weight = ctx.saved_tensors
-    grad_grad = grad_weight = None
-    if ctx.needs_input_grad[0]:
-        grad_grad = _accumulate(
-            grad_grad_input, mask, weight, ctx.geometry, ctx.mask_channels, valid, ctx.channels_last
-        )
-    if ctx.needs_input_grad[3]:
+    grad, valid, scale, mask, weight = ctx.saved_tensors
+    grad_grad = grad_scale = grad_weight = None
+    if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
+        a = _accumulate(grad_grad_input, mask, weight, ctx.geometry, ctx.mask_channels, ctx.channels_last)
+        grad_grad, grad_scale = _through_gradient(ctx, a, grad, valid, scale)
+    if ctx.needs_input_grad[4]:
         grad_weight = torch.ops.maskconv_ext.grad_weight(
-            grad, valid, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels, conv_allows_tf32()
-        )
-    return grad_grad, None, None, grad_weight, *[None] * 9
+            grad, valid, scale, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels,
+            conv_allows_tf32(),
+        )  # fmt: skip
+    return grad_grad, None, grad_scale, None, grad_weight, *[None] * 9
 
 
 def _grad_weight_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, valid, input, mask, _, *geometry, ctx.mask_channels, _ = inputs
+    grad, valid, scale, input, mask, _, *geometry, ctx.mask_channels, _ = inputs
+    assert mask is None or not mask.requires_grad, "grad_weight takes the mask as given"
     ctx.geometry = tuple(geometry)
-    ctx.save_for_backward(grad, valid, input, mask)
+    ctx.save_for_backward(grad, valid, scale, input, mask)
 
 
 def _grad_weight_backward(ctx: Any, grad_grad_weight: Tensor) -> tuple[Tensor | None, ...]:
-    grad, valid, input, mask = ctx.saved_tensors
-    grad_grad = grad_input = None
-    if ctx.needs_input_grad[0]:
-        grad_grad = _accumulate(input, mask, grad_grad_weight, ctx.geometry, ctx.mask_channels, valid, False)
-    if ctx.needs_input_grad[2]:
+    grad, valid, scale, input, mask = ctx.saved_tensors
+    grad_grad = grad_scale = grad_input = None
+    if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
+        a = _accumulate(input, mask, grad_grad_weight, ctx.geometry, ctx.mask_channels, False)
+        grad_grad, grad_scale = _through_gradient(ctx, a, grad, valid, scale)
+    if ctx.needs_input_grad[3]:
         grad_input = torch.ops.maskconv_ext.grad_input(
-            grad, valid, mask, grad_grad_weight, input.shape, *ctx.geometry, ctx.mask_channels, False,
+            grad, valid, scale, mask, grad_grad_weight, input.shape, *ctx.geometry, ctx.mask_channels, False,
             conv_allows_tf32(),
         )  # fmt: skip
-    return grad_grad, None, grad_input, *[None] * 8
+    return grad_grad, None, grad_scale, grad_input, *[None] * 8
 
 
 def register() -> None:
@@ -336,7 +346,7 @@ def register() -> None:
     library = torch.library
     for name, fake, setup, backward in (
         ("forward", _forward_fake, _forward_setup, _forward_backward),
-        ("scale_grad", _scale_grad_fake, _scale_grad_setup, _scale_grad_backward),
+        ("grad_bias", _grad_bias_fake, _grad_bias_setup, _grad_bias_backward),
         ("grad_input", _grad_input_fake, _grad_input_setup, _grad_input_backward),
         ("grad_weight", _grad_weight_fake, _grad_weight_setup, _grad_weight_backward),
     ):

@@ -131,7 +131,7 @@ def test_the_cpu_operators_refuse_an_order():
                 x, None, w, None, *geometry, "none", "any", 0.0, 0.0, False, False, False, *orders
             )
     with pytest.raises(RuntimeError, match=message):
-        torch.ops.maskconv_ext.grad_input(x, None, None, w, x.shape, *geometry, False, False, order)
+        torch.ops.maskconv_ext.grad_input(x, None, None, None, w, x.shape, *geometry, False, False, order)
 
 
 @ON_CUDA

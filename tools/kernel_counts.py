@@ -63,6 +63,7 @@ def _count(id: str, direction: str, tile: str, mask: str) -> dict[str, int]:
         arrays["out_mask"], arrays["window_sum"] = array((1, *output), np.uint8), array((1, *output), np.int32)
     else:
         arrays["grad"], arrays["valid"] = array((1, *output, layer.filters), element), _aligned(at_outputs)
+        arrays["scale"] = _aligned(2 * at_outputs.astype(np.float64 if layer.dtype == "float64" else np.float32))
         given, result = ("weight", "grad_input") if direction == "grad_input" else ("input", "grad_weight")
         shapes = {"weight": weight, "grad_weight": weight, "input": (1, *size, layer.channels)}
         shapes["grad_input"] = shapes["input"]

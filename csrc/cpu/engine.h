@@ -8,7 +8,8 @@
 
 #include "plan/conv_problem.h"
 #include "plan/dtype.h"
-#include "plan/scale_grad.h"
+#include "plan/grad_bias.h"
+#include "plan/output_gradient.h"
 
 namespace maskconv::cpu {
 
@@ -98,23 +99,17 @@ Border find_border(const ConvProblem& problem, const MaskView& mask, const std::
 void finish_border(const Runtime& runtime, const ConvProblem& problem, const Border& border,
                    const float* bias, const ForwardOutput& out);
 
-// First step of every backward: what `scaled` (N, oD, oH, oW, K) and `grad_bias` (K, or null) are is said in
-// plan/scale_grad.h. Where an output is invalid, grad is read for the bias only. The sums do not depend on
-// the number of threads.
-void scale_grad(const Runtime& runtime, const ScaleGradProblem& problem, DType dtype, const void* grad,
-                const Strides& strides, const uint8_t* valid, const void* window_sum, void* scaled,
-                void* grad_bias);
-
-// In both gradients `grad` (N, oD, oH, oW, K) is that of the accumulator: scale(q) applied already and
-// exactly 0 where valid(q) is false. `valid`, if given, is uint8 (window_batch, oD, oH, oW, Gw): grad is not
-// even read where no window channel of q is valid, which is what makes holes cheap.
+// grad_bias (K): the sum of grad over its rows (plan/grad_bias.h). It does not depend on the number of
+// threads.
+void grad_bias(const Runtime& runtime, const GradBiasProblem& problem, DType dtype, const void* grad,
+               const Strides& strides, const uint8_t* valid, void* grad_bias);
 
 // grad_input (N, D, H, W, C): exactly 0 where m == 0, and times m for a soft mask.
 void grad_input(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-                const void* grad, const void* weight, const uint8_t* valid, void* grad_input);
+                const OutputGradient& grad, const void* weight, void* grad_input);
 
 // grad_weight (K, kD, kH, kW, C / groups). Deterministic for a given Runtime::threads.
 void grad_weight(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-                 const void* grad, const void* x, const uint8_t* valid, void* grad_weight);
+                 const OutputGradient& grad, const void* x, void* grad_weight);
 
 }  // namespace maskconv::cpu

@@ -10,8 +10,8 @@ namespace maskconv::cpu {
 namespace {
 
 template <typename T>
-void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* grad,
-         const T* weight, const uint8_t* valid, T* grad_input) {
+void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+         const OutputGradient& grad, const T* weight, T* grad_input) {
   using Acc = typename Compute<T>::type;
   const int64_t positions = problem.input_positions();
   const int32_t channels = problem.channels;
@@ -22,16 +22,16 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
 
   const bool depthwise = is_depthwise(problem);
   const int32_t groups = depthwise ? 1 : problem.groups;
-  const MaskView unmasked;
+  const MaskView scale = mask_of_gradient(grad, problem.filters);
   const TapTable table = TapTable::to_output(problem);
-  const OwnedLiveMap source_live = live_outputs(runtime, problem, mask.window_channels, valid);
-  const Source<T> source{grad,
+  const OwnedLiveMap source_live = live_outputs(runtime, problem, grad.window_channels, grad.valid);
+  const Source<T> source{static_cast<const T*>(grad.grad),
                          problem.filters,
                          table,
                          problem.batch,
                          source_live,
-                         cut_segments(problem.filters, 1),
-                         SegmentMask<Acc>(unmasked, 0, problem.output_positions())};
+                         cut_segments(scale, problem.filters, 1),
+                         SegmentMask<Acc>(scale, problem.window_batch(), problem.output_positions())};
   const SegmentLayout layout = SegmentLayout::choose(table, problem.filters / groups, groups, depthwise);
   const Panels<Acc> weights = backward_panels(runtime, problem, layout, weight);
   const BlockProduct<T> product(runtime, table, source, layout, weights, groups, channels, depthwise);
@@ -54,11 +54,10 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
 }  // namespace
 
 void grad_input(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-                const void* grad, const void* weight, const uint8_t* valid, void* grad_input) {
+                const OutputGradient& grad, const void* weight, void* grad_input) {
   dispatch(dtype, [&](auto element) {
     using T = decltype(element);
-    run(runtime, problem, dtype, mask, static_cast<const T*>(grad), static_cast<const T*>(weight), valid,
-        static_cast<T*>(grad_input));
+    run(runtime, problem, dtype, mask, grad, static_cast<const T*>(weight), static_cast<T*>(grad_input));
   });
 }
 

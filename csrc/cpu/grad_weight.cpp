@@ -28,14 +28,17 @@ class WeightProduct {
   };
 
   WeightProduct(const Runtime& runtime, const ConvProblem& problem, const TapTable& table,
-                const Source<T>& source, const T* grad, bool depthwise)
+                const Source<T>& source, const OutputGradient& grad, bool depthwise)
       : depthwise_(depthwise),
         groups_(depthwise ? 1 : problem.groups),
         filters_(problem.filters),
         group_filters_(problem.filters / groups_),
         layout_(SegmentLayout::choose(table, problem.channels / groups_, groups_, depthwise)),
         reader_(runtime, table, source, layout_),
-        grad_(grad) {
+        grad_(static_cast<const T*>(grad.grad)),
+        scale_(mask_of_gradient(grad, problem.filters)),
+        scale_segments_(cut_segments(scale_, problem.filters, groups_)),
+        scaler_(scale_, problem.window_batch(), problem.output_positions()) {
     const int32_t narrow = kernels_.narrow_panel;
     padded_ = depthwise ? group_filters_ : (group_filters_ + narrow - 1) / narrow * narrow;
   }
@@ -74,15 +77,20 @@ class WeightProduct {
   }
 
  private:
-  // In the compute type, every group as wide as its panels.
+  // Scaled, in the compute type, every group as wide as its panels.
   const Acc* copy_grads(const int64_t* rows, int64_t count, int64_t ld, Buffer<Acc>& buffer) const {
     Acc* to = buffer.get(count * ld);
-    for (int64_t i = 0; i < count; ++i)
+    for (int64_t i = 0; i < count; ++i) {
+      Acc* row = to + i * ld;
       for (int32_t g = 0; g < groups_; ++g) {
-        Acc* values = to + i * ld + int64_t{g} * padded_;
+        Acc* values = row + int64_t{g} * padded_;
         widen(grad_ + rows[i] * filters_ + int64_t{g} * group_filters_, values, group_filters_);
         std::fill(values + group_filters_, values + padded_, Acc(0));
       }
+      if (scaler_.trivial()) continue;
+      for (const Segment& segment : scale_segments_)
+        scaler_.apply(row + int64_t{segment.group} * padded_ + segment.offset, segment, rows[i]);
+    }
     return to;
   }
 
@@ -122,6 +130,9 @@ class WeightProduct {
   SegmentLayout layout_;
   RowReader<T> reader_;
   const T* grad_;
+  MaskView scale_;
+  std::vector<Segment> scale_segments_;
+  SegmentMask<Acc> scaler_;
   int32_t padded_;
 };
 
@@ -139,8 +150,8 @@ struct Division {
 };
 
 template <typename T>
-void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* grad,
-         const T* x, const uint8_t* valid, T* grad_weight) {
+void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+         const OutputGradient& grad, const T* x, T* grad_weight) {
   using Acc = typename Compute<T>::type;
   const bool depthwise = is_depthwise(problem);
   const int64_t filter_size = int64_t{problem.taps()} * problem.channels_per_group();
@@ -148,7 +159,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   constexpr int32_t kUnitStride[kAxes] = {1, 1, 1}, kNoPadding[kAxes] = {0, 0, 0};
   RowList rows;
   if (problem.rows() > 0 && results > 0) {
-    const OwnedLiveMap row_live = live_outputs(runtime, problem, mask.window_channels, valid);
+    const OwnedLiveMap row_live = live_outputs(runtime, problem, grad.window_channels, grad.valid);
     rows = list_rows(runtime, problem.batch, problem.output, row_live, kUnitStride, kNoPadding);
   }
   if (rows.empty()) {
@@ -203,11 +214,10 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
 }  // namespace
 
 void grad_weight(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-                 const void* grad, const void* x, const uint8_t* valid, void* grad_weight) {
+                 const OutputGradient& grad, const void* x, void* grad_weight) {
   dispatch(dtype, [&](auto element) {
     using T = decltype(element);
-    run(runtime, problem, dtype, mask, static_cast<const T*>(grad), static_cast<const T*>(x), valid,
-        static_cast<T*>(grad_weight));
+    run(runtime, problem, dtype, mask, grad, static_cast<const T*>(x), static_cast<T*>(grad_weight));
   });
 }
 

@@ -93,4 +93,15 @@ OwnedLiveMap live_outputs(const Runtime& runtime, const ConvProblem& problem, in
   return any_channel(runtime, valid, batch, positions, window_channels);
 }
 
+MaskView mask_of_gradient(const OutputGradient& grad, int32_t filters) {
+  MaskView view;
+  if (!grad.scale && (!grad.valid || grad.window_channels == 1)) return view;
+  view.kind = grad.scale ? MaskKind::kSoft : MaskKind::kHard;
+  view.data = grad.scale ? grad.scale : grad.valid;
+  view.channels = grad.window_channels;
+  const int32_t per_window = filters / grad.window_channels;
+  for (int32_t g = 0; g < grad.window_channels; ++g) view.parts.push_back({g, g * per_window, per_window});
+  return view;
+}
+
 }  // namespace maskconv::cpu

@@ -25,6 +25,10 @@ std::vector<Segment> cut_segments(const MaskView& mask, int32_t channels, int32_
 // The same of values that have no mask.
 std::vector<Segment> cut_segments(int32_t channels, int32_t groups);
 
+// The scale of the output's gradient as a soft mask of it, or, without one, where it counts as a hard mask.
+// A shared `valid` alone is none: the live rows and positions are all there is to it.
+MaskView mask_of_gradient(const OutputGradient& grad, int32_t filters);
+
 // A byte map, and the storage of it where it had to be computed.
 struct OwnedLiveMap : LiveMap {
   std::vector<uint8_t> storage;

@@ -50,23 +50,12 @@ MASKCONV_INLINE void finish_rows_to(const T* from, int64_t ld, T* const* to, con
 }
 
 template <typename T>
-MASKCONV_INLINE void scale_rows_to(const ScaledRows<T>& block, T* sums, bool sum_all) {
+MASKCONV_INLINE void sum_rows_to(const CountedRows<T>& block, T* sums) {
   for (int64_t row = 0; row < block.rows; ++row) {
-    const T* from = block.from + row * block.stride;
-    T* to = block.to + row * block.stride;
-    const T factor = block.factor[row * block.window_stride];
-    const bool valid = block.valid[row * block.window_stride] != 0;
-    if (sums && (valid || sum_all)) {
+    if (block.valid && block.valid[row * block.valid_stride] == 0) continue;
+    const T* values = block.values + row * block.stride;
 #pragma omp simd
-      for (int64_t i = 0; i < block.columns; ++i) sums[i] += from[i];
-    }
-    if (valid) {
-#pragma omp simd
-      for (int64_t i = 0; i < block.columns; ++i) to[i] = factor * from[i];
-    } else {
-#pragma omp simd
-      for (int64_t i = 0; i < block.columns; ++i) to[i] = 0;
-    }
+    for (int64_t i = 0; i < block.columns; ++i) sums[i] += values[i];
   }
 }
 
@@ -119,12 +108,8 @@ MASKCONV_CLONES void scale_and_add(double* values, double factor, const double* 
   scale_and_add_to(values, factor, bias, n);
 }
 
-MASKCONV_CLONES void scale_rows(const ScaledRows<float>& block, float* sums, bool sum_all) {
-  scale_rows_to(block, sums, sum_all);
-}
-MASKCONV_CLONES void scale_rows(const ScaledRows<double>& block, double* sums, bool sum_all) {
-  scale_rows_to(block, sums, sum_all);
-}
+MASKCONV_CLONES void sum_rows(const CountedRows<float>& block, float* sums) { sum_rows_to(block, sums); }
+MASKCONV_CLONES void sum_rows(const CountedRows<double>& block, double* sums) { sum_rows_to(block, sums); }
 
 MASKCONV_CLONES void accumulate_valid(int32_t* sums, const uint8_t* mask, int64_t n) {
   for (int64_t i = 0; i < n; ++i) sums[i] += mask[i] != 0;

@@ -34,21 +34,18 @@ void finish_rows(const float* from, int64_t ld, float* const* to, const float* f
 void finish_rows(const double* from, int64_t ld, double* const* to, const double* factor, const double* bias,
                  int64_t rows, int64_t n);
 
-// A block of values a row, each row with a factor and a valid flag.
+// A block of rows, `stride` apart; flags that say which of them count, `valid_stride` apart, may be null.
 template <typename Acc>
-struct ScaledRows {
-  const Acc* from;
-  Acc* to;  // may be `from`
-  int64_t rows, columns;
-  int64_t stride;  // between rows, of both
-  const Acc* factor;
+struct CountedRows {
+  const Acc* values;
+  int64_t rows, columns, stride;
   const uint8_t* valid;
-  int64_t window_stride;  // between the factors, and flags, of rows
+  int64_t valid_stride;
 };
 
-// to = factor * from where valid, else 0; sums, if given, += from of the valid rows, or of all.
-void scale_rows(const ScaledRows<float>& block, float* sums, bool sum_all);
-void scale_rows(const ScaledRows<double>& block, double* sums, bool sum_all);
+// sums += the rows that count
+void sum_rows(const CountedRows<float>& block, float* sums);
+void sum_rows(const CountedRows<double>& block, double* sums);
 
 // sums += 1 where the mask is not 0
 void accumulate_valid(int32_t* sums, const uint8_t* mask, int64_t n);

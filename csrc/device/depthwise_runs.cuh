@@ -136,6 +136,39 @@ struct alignas(kVector * sizeof(Acc)) Sums {
   Acc value[kVector];
 };
 
+// Is any of a position's windows valid?
+__device__ __forceinline__ bool any_valid(const uint8_t* valid, int64_t position, int32_t windows) {
+  bool found = false;
+  for (int32_t i = 0; i < windows && !found; ++i)
+    found = ptx::load_global(valid + position * windows + i) != 0;
+  return found;
+}
+
+// The gradient of the accumulator, from that of the output at a position where any window is valid. Where
+// there are several, each channel has one.
+template <class Element, int32_t kVector, class Values>
+__device__ __forceinline__ Sums<Accumulator<Element>, kVector> scaled(const OutputGradient& gradient,
+                                                                      const Values& loaded, int64_t position,
+                                                                      int32_t channel) {
+  using Acc = Accumulator<Element>;
+  const auto* const scale = static_cast<const Acc*>(gradient.scale);
+  Sums<Acc, kVector> result;
+  if (gradient.window_channels == 1) {
+    const Acc factor = scale != nullptr ? ptx::load_global(scale + position) : Acc{1};
+#pragma unroll
+    for (int32_t i = 0; i < kVector; ++i) result.value[i] = to_accumulator(loaded.value[i]) * factor;
+    return result;
+  }
+#pragma unroll
+  for (int32_t i = 0; i < kVector; ++i) {
+    const int64_t window = position * gradient.window_channels + channel + i;
+    const bool valid = gradient.valid == nullptr || ptx::load_global(gradient.valid + window) != 0;
+    const Acc factor = valid && scale != nullptr ? ptx::load_global(scale + window) : Acc{1};
+    result.value[i] = valid ? to_accumulator(loaded.value[i]) * factor : Acc{0};
+  }
+  return result;
+}
+
 constexpr int32_t kCountedShift = 16;
 static_assert(kSpan <= kCountedShift, "half a warp looks at the values of a strip");
 
@@ -223,7 +256,7 @@ __device__ __forceinline__ void scan_words(const typename Pass::Params& params, 
     bool live = in_source;
     if (in_source && params.source_valid != nullptr) {
       const int64_t first = ptx::load_shared(smem.run_base(run)).valid + delta;
-      live = ptx::load_global(params.source_valid + first + ahead) != 0;
+      live = any_valid(params.source_valid, first + ahead, params.source_windows);
     }
     const bool counts = live || (met && !in_source && problem.pad_is_valid);
     const int32_t shift = threadIdx.x % 32 - value;

@@ -25,6 +25,7 @@ class OperandLoader {
       : smem_(smem),
         weights_(params, tile),
         tap_stride_(params.weight_tap_stride),
+        source_pitch_(params.source_pitch),
         depth_(params.depth),
         row_(threadIdx.x / kRowChunks),
         chunk_(threadIdx.x % kRowChunks) {
@@ -53,7 +54,7 @@ class OperandLoader {
  private:
   __device__ __forceinline__ void enter_tap() {
     const int32_t tap = ptx::load_shared(smem_.live_tap + live_);
-    source_delta_ = ptx::load_shared(smem_.live_delta + live_);
+    source_delta_ = ptx::load_shared(smem_.live_delta + live_) * source_pitch_;
     weight_delta_ = tap * tap_stride_;
     row_live_ = 0;
 #pragma unroll
@@ -66,6 +67,7 @@ class OperandLoader {
   const GemmSmem<kConfig, Element>& smem_;
   Weights weights_;
   const int64_t tap_stride_;
+  const int32_t source_pitch_;
   const int32_t depth_;
   const int32_t row_;
   const int32_t chunk_;

@@ -2,6 +2,9 @@
 // row.
 #pragma once
 
+#include <bit>
+#include <cstddef>
+
 #include "device/fragments.cuh"
 #include "device/grad_weight_result.cuh"
 #include "device/grad_weight_rows.cuh"
@@ -33,7 +36,7 @@ class RowLoader {
   __device__ __forceinline__ RowLoader(const GradWeightParams& params, const Tile& tile,
                                        const Smem<kConfig, Element>& smem)
       : smem_(smem),
-        grad_(static_cast<const Element*>(params.grad) + filters_.first_element()),
+        grad_(static_cast<const Element*>(params.gradient.grad) + filters_.first_element()),
         input_(static_cast<const Element*>(params.input)),
         filters_exist_(tile.first_filter + filters_.first_element() < params.problem.filters_per_group()) {
     const ConvProblem& problem = params.problem;
@@ -78,6 +81,43 @@ class RowLoader {
   int32_t tap_bit_;  // of the bits of a row
 };
 
+// The scales of a step, for the columns' fragments: an mma has no place for a factor of its reduction axis.
+// The input takes them, not the gradient, which loss scaling pushes towards the end of fp16.
+template <GemmConfig kConfig, class Element>
+class StepScales {
+ public:
+  // Of an mma's steps from that entry of the list on.
+  __device__ __forceinline__ StepScales(const RowScales<kConfig, Element>& scales, int32_t entry,
+                                        int32_t lane) {
+#pragma unroll
+    for (int32_t i = 0; i < 2; ++i) {
+      if constexpr (Mma<Element>::kIsTf32) {
+        scale_[i] = scales.get(entry + i * 4 + lane % 4);
+      } else {
+        upper_[i] = scales.pair(false, entry + i * 8 + lane % 4 * 2);
+        lower_[i] = scales.pair(true, entry + i * 8 + lane % 4 * 2);
+      }
+    }
+  }
+
+  // The quarters of a fragment as TileOfSteps loads them: both halves of the steps, of 8 columns and 8 more.
+  __device__ __forceinline__ void multiply(uint32_t (&b)[4]) const {
+#pragma unroll
+    for (int32_t i = 0; i < 4; ++i) {
+      if constexpr (Mma<Element>::kIsTf32) {
+        b[i] = std::bit_cast<uint32_t>(std::bit_cast<float>(b[i]) * scale_[i % 2]);
+      } else {
+        b[i] = ptx::multiply_pair<Element>(b[i], upper_[i % 2], lower_[i % 2]);
+      }
+    }
+  }
+
+ private:
+  float scale_[2];
+  uint32_t upper_[2];
+  uint32_t lower_[2];
+};
+
 // A warp's part of the tile.
 template <GemmConfig kConfig, class Element>
 class WarpSums {
@@ -97,7 +137,10 @@ class WarpSums {
         filter_(threadIdx.x / 32 / kConfig.warps_n * kFilters),
         column_(threadIdx.x / 32 % kConfig.warps_n * kColumns) {}
 
-  __device__ __forceinline__ void multiply(const unsigned char* stage) {
+  // A stage, whose rows are those from `first` on of the list; `scales` is a RowScales*, null without a
+  // scale, or nullptr where the operands have it already.
+  template <class Scales>
+  __device__ __forceinline__ void multiply(const unsigned char* stage, int32_t first, Scales scales) {
     using Filters = Share<kConfig, Element, kConfig.block_m>;
     using Columns = Share<kConfig, Element, kConfig.block_n>;
     const unsigned char* const input = stage + RowLoader<kConfig, Element>::kInputOffset;
@@ -113,8 +156,15 @@ class WarpSums {
 #pragma unroll
       for (int32_t n = 0; n < kTilesN / 2; ++n) {
         Columns::Tile::load_b(b[n], input, column_ + n * 2 * kMmaN, k, lane_);
-        Mma<Element>::round(b[n]);
       }
+      if constexpr (!std::is_same_v<Scales, std::nullptr_t>)
+        if (scales != nullptr) {
+          const StepScales<kConfig, Element> of_step(*scales, first + k, lane_);
+#pragma unroll
+          for (int32_t n = 0; n < kTilesN / 2; ++n) of_step.multiply(b[n]);
+        }
+#pragma unroll
+      for (int32_t n = 0; n < kTilesN / 2; ++n) Mma<Element>::round(b[n]);
 #pragma unroll
       for (int32_t m = 0; m < kTilesM; ++m)
 #pragma unroll

@@ -21,14 +21,14 @@ __device__ __forceinline__ void packed_sums(const GradWeightParams& params) {
     const int32_t steps = (ready + kConfig.block_k - 1) / kConfig.block_k;
     if (steps > 0) {
       loader.fetch(0, ready);
-      loader.put(smem.stage(0));
+      loader.put(smem.stage(0), 0);
     }
     __syncthreads();
     for (int32_t step = 0; step < steps; ++step) {
       const bool more = step + 1 < steps;
       if (more) loader.fetch((step + 1) * kConfig.block_k, ready);  // on its way while the arithmetic runs
       sums.multiply(smem.stage(step % 2));
-      if (more) loader.put(smem.stage((step + 1) % 2));
+      if (more) loader.put(smem.stage((step + 1) % 2), (step + 1) * kConfig.block_k);
       __syncthreads();
     }
   } while (!rows.ended());

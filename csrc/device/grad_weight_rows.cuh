@@ -1,6 +1,6 @@
 // The reduction axis of grad_weight: of the output rows of a split, those at which a tap of the tile meets a
 // valid position of the input and grad is valid, in ascending order. Masks, stride, dilation, padding and
-// rank end here; the loads know two offsets a row and a bit a tap.
+// rank end here; the loads know two offsets a row, a bit a tap, and the products the row's scale.
 #pragma once
 
 #include <type_traits>
@@ -68,6 +68,54 @@ struct Column {
         channel(static_cast<int32_t>(column - int64_t{tap} * problem.channels_per_group())) {}
 };
 
+// The scales of the listed rows: in the type of sums, or, for tensor cores that multiply halves, each as the
+// sum of two halves, an array of either.
+template <GemmConfig kConfig, class Element>
+class RowScales {
+ public:
+  using Acc = Accumulator<Element>;
+  static constexpr bool kHalves = kConfig.kernel == GemmKernel::kMma;
+
+  __device__ __forceinline__ RowScales(unsigned char* scales) : scales_(scales) {}
+
+  __device__ __forceinline__ void put(int32_t entry, Acc scale, Site site = Site::here()) const {
+    if constexpr (kHalves) {
+      // A product with a scale that fp16 has no room for overflows; with an infinite one zeros would be NaN.
+      constexpr float kMaxScale = std::is_same_v<Element, f16> ? 65504 : 3.38953139e38f;
+      const float finite = scale > kMaxScale ? kMaxScale : scale;
+      const Element high = from_float<Element>(finite);
+      ptx::store_shared(half(0, entry), high, site);
+      ptx::store_shared(half(1, entry), from_float<Element>(finite - to_float(high)), site);
+    } else {
+      ptx::store_shared(reinterpret_cast<Acc*>(scales_) + entry, scale, site);
+    }
+  }
+  __device__ __forceinline__ Acc get(int32_t entry) const {
+    static_assert(!kHalves);
+    return ptx::load_shared(reinterpret_cast<const Acc*>(scales_) + entry);
+  }
+  // Of two rows, the first even: their upper, or lower, halves.
+  __device__ __forceinline__ uint32_t pair(bool lower, int32_t entry) const {
+    static_assert(kHalves);
+    return ptx::load_shared(reinterpret_cast<const uint32_t*>(half(lower, entry)));
+  }
+  __device__ __forceinline__ void move(int32_t to, int32_t from) const {
+    if constexpr (kHalves) {
+      for (int32_t lower = 0; lower < 2; ++lower)
+        ptx::store_shared(half(lower, to), ptx::load_shared(half(lower, from)));
+    } else {
+      put(to, get(from));
+    }
+  }
+
+ private:
+  __device__ __forceinline__ Element* half(int32_t lower, int32_t entry) const {
+    return reinterpret_cast<Element*>(scales_) + lower * list_capacity(kConfig) + entry;
+  }
+
+  unsigned char* const scales_;
+};
+
 template <GemmConfig kConfig, class Element>
 struct Smem {
   static constexpr Layout kAt = layout(kConfig, kDType<Element>);
@@ -84,6 +132,7 @@ struct Smem {
   __device__ __forceinline__ int64_t* row_input(int32_t entry) const {
     return reinterpret_cast<int64_t*>(base + kAt.row_input) + entry;
   }
+  __device__ __forceinline__ RowScales<kConfig, Element> row_scales() const { return {base + kAt.row_scale}; }
   __device__ __forceinline__ TapBits* row_taps(int32_t entry) const {
     return reinterpret_cast<TapBits*>(base + kAt.row_taps) + entry;
   }
@@ -101,6 +150,7 @@ class LiveRows {
                                       const Smem<kConfig, Element>& smem)
       : params_(params),
         smem_(smem),
+        group_(tile.group),
         grad_offset_(int64_t{tile.group} * params.problem.filters_per_group() + tile.first_filter),
         input_offset_(int64_t{tile.group} * params.problem.channels_per_group()),
         next_(tile.split * params.rows_per_split),
@@ -116,6 +166,10 @@ class LiveRows {
   __device__ __forceinline__ int32_t refill() {
     keep_rest();
     while (next_ < end_ && listed_ + kScanRows <= list_capacity(kConfig)) scan();
+    // A whole step multiplies the zeros of rows beyond the last, whose scales must be numbers.
+    const int32_t beyond = listed_ + static_cast<int32_t>(threadIdx.x);
+    if (scaled() && ended() && beyond / kConfig.block_k == (listed_ - 1) / kConfig.block_k)
+      smem_.row_scales().put(beyond, 0);
     __syncthreads();
     ready_ = ended() ? listed_ : listed_ / kConfig.block_k * kConfig.block_k;
     return ready_;
@@ -124,6 +178,7 @@ class LiveRows {
   __device__ __forceinline__ bool ended() const { return next_ >= end_; }
 
  private:
+  using Acc = Accumulator<Element>;
   using TapBits = typename Smem<kConfig, Element>::TapBits;
   static constexpr int32_t kWarps = kConfig.threads() / 32;
   static constexpr int32_t kScanRows = rows_per_scan(kConfig);
@@ -140,6 +195,7 @@ class LiveRows {
       ptx::store_shared(smem_.row_grad(thread), ptx::load_shared(smem_.row_grad(ready_ + thread)));
       ptx::store_shared(smem_.row_input(thread), ptx::load_shared(smem_.row_input(ready_ + thread)));
       ptx::store_shared(smem_.row_taps(thread), ptx::load_shared(smem_.row_taps(ready_ + thread)));
+      if (scaled()) smem_.row_scales().move(thread, ready_ + thread);
     }
     listed_ = rest;
   }
@@ -170,12 +226,19 @@ class LiveRows {
     return next_ + i * kConfig.threads() + static_cast<int32_t>(threadIdx.x);
   }
 
-  // Without a mask, or with one for the whole batch, so is `valid`.
-  __device__ __forceinline__ bool is_valid(int64_t q, int64_t image) const {
-    if (params_.valid == nullptr) return true;
+  __device__ __forceinline__ bool scaled() const { return params_.gradient.scale != nullptr; }
+
+  // Of the row's window. Without a mask, or with one for the whole batch, the first image has those of all.
+  __device__ __forceinline__ int64_t window_of(int64_t q, int64_t image) const {
     const ConvProblem& problem = params_.problem;
     const int64_t at = problem.mask_batch > 1 ? q : q - image * problem.output_positions();
-    return ptx::load_global(params_.valid + at) != 0;
+    const int32_t windows = params_.gradient.window_channels;
+    return at * windows + (windows > 1 ? group_ : 0);
+  }
+
+  __device__ __forceinline__ bool is_valid(int64_t q, int64_t image) const {
+    if (params_.gradient.valid == nullptr) return true;
+    return ptx::load_global(params_.gradient.valid + window_of(q, image)) != 0;
   }
 
   __device__ __forceinline__ bool is_live(const RowIndex& window, const TapIndex& tap) const {
@@ -215,6 +278,9 @@ class LiveRows {
               smem_.row_input(entry),
               position(problem.input, window[i].image, window[i].at) * problem.channels + input_offset_);
           ptx::store_shared(smem_.row_taps(entry), taps[i]);
+          if (scaled())
+            smem_.row_scales().put(entry, ptx::load_global(static_cast<const Acc*>(params_.gradient.scale) +
+                                                           window_of(row(i), window[i].image)));
         }
         listed_ += ptx::load_shared(smem_.warp_count(scans_, i, w));
       }
@@ -225,6 +291,7 @@ class LiveRows {
 
   const GradWeightParams& params_;
   const Smem<kConfig, Element>& smem_;
+  const int32_t group_;
   const int64_t grad_offset_;
   const int64_t input_offset_;
   int32_t first_tap_;

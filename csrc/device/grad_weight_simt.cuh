@@ -14,6 +14,7 @@ struct SimtRowStage {
   using Value = Acc;
 
   static __device__ __forceinline__ Acc value(Element element) { return to_accumulator(element); }
+  static __device__ __forceinline__ Acc scaled(Acc value, Acc scale) { return value * scale; }
   static __device__ __forceinline__ Acc* grad(unsigned char* stage, int32_t k, int32_t filter) {
     return reinterpret_cast<Acc*>(stage) + k * kConfig.block_m + filter;
   }
@@ -32,11 +33,12 @@ class ScalarRowLoader {
   __device__ __forceinline__ ScalarRowLoader(const GradWeightParams& params, const Tile& tile,
                                              const Smem<kConfig, Element>& smem)
       : smem_(smem),
+        scaled_(params.gradient.scale != nullptr),
         filter_(threadIdx.x % kConfig.block_m),
         column_(threadIdx.x % kConfig.block_n),
         filter_exists_(tile.first_filter + filter_ < params.problem.filters_per_group()),
         column_exists_(tile.first_column + column_ < params.columns()),
-        grad_(static_cast<const Element*>(params.grad) + filter_),
+        grad_(static_cast<const Element*>(params.gradient.grad) + filter_),
         input_(static_cast<const Element*>(params.input)) {
     const ConvProblem& problem = params.problem;
     const Column column(problem, tile.first_column + (column_exists_ ? column_ : 0));
@@ -64,14 +66,18 @@ class ScalarRowLoader {
     }
   }
 
-  // Writes them to a stage.
-  __device__ __forceinline__ void put(unsigned char* stage) const {
+  // Writes them to a stage, the input times the scales of the rows, which begin with `first`.
+  __device__ __forceinline__ void put(unsigned char* stage, int32_t first) const {
 #pragma unroll
     for (int32_t i = 0; i < kGradRows; ++i)
       ptx::store_shared(Stage::grad(stage, grad_row(i), filter_), grads_[i]);
 #pragma unroll
-    for (int32_t i = 0; i < kInputRows; ++i)
-      ptx::store_shared(Stage::input(stage, input_row(i), column_), inputs_[i]);
+    for (int32_t i = 0; i < kInputRows; ++i) {
+      const int32_t row = input_row(i);
+      const Value input =
+          scaled_ ? Stage::scaled(inputs_[i], smem_.row_scales().get(first + row)) : inputs_[i];
+      ptx::store_shared(Stage::input(stage, row, column_), input);
+    }
   }
 
  private:
@@ -90,6 +96,7 @@ class ScalarRowLoader {
   }
 
   const Smem<kConfig, Element>& smem_;
+  const bool scaled_;
   const int32_t filter_;
   const int32_t column_;
   const bool filter_exists_;

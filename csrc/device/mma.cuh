@@ -47,6 +47,21 @@ class WarpTile {
     }
   }
 
+  // By a factor for each row of the block's tile.
+  __device__ __forceinline__ void multiply_rows(const float* factors) {
+#pragma unroll
+    for (int32_t m = 0; m < kTilesM; ++m)
+#pragma unroll
+      for (int32_t half = 0; half < 2; ++half) {
+        const float factor = ptx::load_shared(factors + row_ + m * kMmaM + half * 8 + lane_ / 4);
+#pragma unroll
+        for (int32_t n = 0; n < kTilesN; ++n) {
+          sums_[m][n][half * 2] *= factor;
+          sums_[m][n][half * 2 + 1] *= factor;
+        }
+      }
+  }
+
   // Leaves the sums where the epilogue expects them.
   __device__ __forceinline__ void put(const GemmSmem<kConfig, Element>& smem) const {
 #pragma unroll

@@ -19,7 +19,7 @@ __device__ __forceinline__ void packed_product(const typename Pass::Params& para
 
   const int64_t reduction = int64_t{live_taps} * params.depth;
   const int64_t steps = (reduction + kConfig.block_k - 1) / kConfig.block_k;
-  ScalarLoader<Stage, kConfig, Element> loader(params, tile, smem, live_taps);
+  ScalarLoader<Pass, Stage, kConfig, Element> loader(params, tile, smem, live_taps);
   Sums sums;
 
   if (steps > 0) {

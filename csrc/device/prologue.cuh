@@ -5,10 +5,13 @@
 //   Params              derived from GemmParams
 //   Weights             device/weights.cuh: how tensor cores get at the weights
 //   row(params, number) the Row of a position
+//   blocks(config)      of the mma kernel that must fit a multiprocessor; 0: ptxas chooses
 //   row_class(problem, row)  rows of different ones have no tap in common
 //   Rows                made of (params, tile, block_m); at(index) is a Row of the tile
 //   Row                 position, < 0 beyond the last row; image and at[], the source position under tap 0;
 //                       `gathers`: has it taps at all
+//   kScalesSource       has the source a scale (params.scale, unless null) on its way into the sums; then
+//                       scale(params, tile, window of its RowResult, positions ahead) is that
 //   Walk                of (params, row, axis): the source positions of successive taps along one axis
 //   source_sizes(problem), axis_delta(problem, axis, tap)   tap's source position less that of tap 0
 //   Window              what is counted while a row's taps are visited
@@ -33,12 +36,14 @@ __device__ __forceinline__ int64_t tap_delta(const ConvProblem& problem, int32_t
 // Visits the taps of one row in ascending order: a tap is live where it leads to a valid source position.
 template <class Pass, class Taps>
 __device__ __forceinline__ void scan_window(const typename Pass::Params& params,
-                                            const typename Pass::Row& row, typename Pass::Window& window,
-                                            Taps& taps) {
+                                            const typename Pass::Row& row, int32_t group,
+                                            typename Pass::Window& window, Taps& taps) {
   using Walk = typename Pass::Walk;
   const ConvProblem& problem = params.problem;
   const Axes& sizes = Pass::source_sizes(problem);
   const int64_t image = problem.mask_batch > 1 ? row.image : 0;
+  const int32_t windows = params.source_windows;
+  const uint8_t* const source_valid = params.source_valid + (windows > 1 ? group : 0);
   int32_t tap = 0;
   Walk along_d(params, row, 0);
   for (int32_t d = 0; d < problem.kernel[0]; ++d, along_d.next()) {
@@ -46,13 +51,13 @@ __device__ __forceinline__ void scan_window(const typename Pass::Params& params,
     Walk along_h(params, row, 1);
     for (int32_t h = 0; h < problem.kernel[1]; ++h, along_h.next()) {
       const bool inside_h = inside_d && along_h.lands() && inside(sizes, 1, along_h.at);
-      const uint8_t* line = params.source_valid + position(sizes, image, {along_d.at, along_h.at, 0});
+      const uint8_t* line = source_valid + position(sizes, image, {along_d.at, along_h.at, 0}) * windows;
       Walk along_w(params, row, 2);
 #pragma unroll 4
       for (int32_t w = 0; w < problem.kernel[2]; ++w, ++tap, along_w.next()) {
         const bool in_source = inside_h && along_w.lands() && inside(sizes, 2, along_w.at);
-        const bool live =
-            in_source && (params.source_valid == nullptr || ptx::load_global(line + along_w.at) != 0);
+        const bool live = in_source && (params.source_valid == nullptr ||
+                                        ptx::load_global(line + int64_t{along_w.at} * windows) != 0);
         taps.add(tap, live);
         window.count(tap, live, in_source);
       }
@@ -95,7 +100,7 @@ __device__ __forceinline__ void scan_rows(const typename Pass::Params& params, c
     const typename Pass::Row row = rows.at(index);
     typename Pass::Window window(problem);
     TapWords taps(smem, index, problem.taps());
-    if (row.gathers) scan_window<Pass>(params, row, window, taps);
+    if (row.gathers) scan_window<Pass>(params, row, tile.group, window, taps);
     const bool valid = row.gathers && Pass::is_valid(params, window);
     int64_t base = 0;
     if (valid) {
@@ -111,9 +116,8 @@ __device__ __forceinline__ void scan_rows(const typename Pass::Params& params, c
 
 // One warp: the taps that some row of the tile needs, in ascending order.
 template <class Pass, GemmConfig kConfig, class Element>
-__device__ __forceinline__ void list_live_taps(const GemmParams& params,
+__device__ __forceinline__ void list_live_taps(const ConvProblem& problem,
                                                const GemmSmem<kConfig, Element>& smem) {
-  const ConvProblem& problem = params.problem;
   const int32_t lane = threadIdx.x % 32;
   int32_t count = 0;
   for (int32_t first_tap = 0; first_tap < problem.taps(); first_tap += kTapsPerWord) {
@@ -128,7 +132,7 @@ __device__ __forceinline__ void list_live_taps(const GemmParams& params,
       const int64_t delta = tap_delta<Pass>(problem, plane / problem.kernel[1], plane % problem.kernel[1],
                                             tap % problem.kernel[2]);
       ptx::store_shared(smem.live_tap + slot, static_cast<uint16_t>(tap));
-      ptx::store_shared(smem.live_delta + slot, delta * params.source_pitch);
+      ptx::store_shared(smem.live_delta + slot, delta);
     }
     count += __popc(live);
   }
@@ -141,7 +145,7 @@ __device__ __forceinline__ int32_t prologue(const typename Pass::Params& params,
                                             const GemmSmem<kConfig, Element>& smem) {
   scan_rows<Pass, kConfig, Element>(params, tile, smem);
   __syncthreads();
-  if (threadIdx.x < 32) list_live_taps<Pass, kConfig, Element>(params, smem);
+  if (threadIdx.x < 32) list_live_taps<Pass, kConfig, Element>(params.problem, smem);
   __syncthreads();
   return ptx::load_shared(smem.live_count);
 }

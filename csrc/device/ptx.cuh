@@ -181,6 +181,22 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[
   }
 }
 
+// Of two halves of T, each: x * upper + x * lower, the second product rounded, then the sum.
+template <class T>
+__device__ __forceinline__ uint32_t multiply_pair(uint32_t x, uint32_t upper, uint32_t lower) {
+  uint32_t result;
+  constexpr uint32_t kMinusZeros = 0x80008000;
+  if constexpr (std::is_same_v<T, f16>) {
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(x), "r"(lower), "r"(kMinusZeros));
+    asm("fma.rn.f16x2 %0, %1, %2, %0;" : "+r"(result) : "r"(x), "r"(upper));
+  } else {
+    static_assert(std::is_same_v<T, bf16>);
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(x), "r"(lower), "r"(kMinusZeros));
+    asm("fma.rn.bf16x2 %0, %1, %2, %0;" : "+r"(result) : "r"(x), "r"(upper));
+  }
+  return result;
+}
+
 // The bits of a float, rounded to the 10 bits of fraction that TF32 has; ties away from zero. The mma below
 // would cut the rest off.
 __device__ __forceinline__ uint32_t round_to_tf32(uint32_t bits) {

@@ -15,6 +15,9 @@ struct SimtStage {
   static constexpr int32_t kWeightLine = kConfig.block_n + kSimtRowPadding / sizeof(Acc);
 
   static __device__ __forceinline__ Acc value(Element element) { return to_accumulator(element); }
+  static __device__ __forceinline__ Acc scaled(Element element, Acc scale) {
+    return to_accumulator(element) * scale;
+  }
   static __device__ __forceinline__ Acc* source(unsigned char* stage, int32_t k, int32_t row) {
     return reinterpret_cast<Acc*>(stage) + k * kSourceLine + row;
   }
@@ -25,7 +28,7 @@ struct SimtStage {
 
 // A thread loads one (tap, depth) of several rows and of several columns; the next step is block_k further on
 // along taps x depth. Stage says what they become, and where they go.
-template <class Stage, GemmConfig kConfig, class Element>
+template <class Pass, class Stage, GemmConfig kConfig, class Element>
 class ScalarLoader {
  public:
   using Value = typename Stage::Value;
@@ -33,9 +36,11 @@ class ScalarLoader {
   static constexpr int32_t kSourceRows = kConfig.block_m / kRowsAtOnce;
   static constexpr int32_t kColumns = kConfig.block_n / kRowsAtOnce;
 
-  __device__ __forceinline__ ScalarLoader(const GemmParams& params, const GemmTile& tile,
+  __device__ __forceinline__ ScalarLoader(const typename Pass::Params& params, const GemmTile& tile,
                                           const GemmSmem<kConfig, Element>& smem, int32_t live_taps)
-      : smem_(smem),
+      : params_(params),
+        tile_(tile),
+        smem_(smem),
         depth_(params.depth),
         live_taps_(live_taps),
         k_(threadIdx.x % kConfig.block_k),
@@ -58,14 +63,16 @@ class ScalarLoader {
   __device__ __forceinline__ void fetch() {
     const bool in_reduction = live_ < live_taps_;
     const int32_t tap = in_reduction ? ptx::load_shared(smem_.live_tap + live_) : 0;
-    const int64_t delta = (in_reduction ? ptx::load_shared(smem_.live_delta + live_) : 0) + next_;
+    const int64_t ahead = in_reduction ? ptx::load_shared(smem_.live_delta + live_) : 0;  // positions
+    const int64_t delta = ahead * params_.source_pitch + next_;
 #pragma unroll
     for (int32_t i = 0; i < kSourceRows; ++i) {
       const uint32_t taps = ptx::load_shared(smem_.tap_word(row_ + i * kRowsAtOnce, tap));
       const bool live = in_reduction && (taps >> (tap % kTapsPerWord) & 1);
       const int64_t base = kKeepsBases ? base_[i % kBases] : row_base(i);
       values_[i] = Value{};
-      if (live) values_[i] = Stage::value(ptx::load_global(source_ + base + delta));
+      const int64_t window = row_window(i);
+      if (live) values_[i] = value(ptx::load_global(source_ + base + delta), window, ahead);
     }
     const Element* weight = weight_ + tap * tap_stride_ + next_ * depth_stride_;
 #pragma unroll
@@ -92,6 +99,23 @@ class ScalarLoader {
   }
 
  private:
+  using Acc = Accumulator<Element>;
+
+  __device__ __forceinline__ int64_t row_window(int32_t i) const {
+    if constexpr (Pass::kScalesSource) {
+      using RowResult = typename Pass::template RowResult<Acc>;
+      const auto* const result = smem_.template row_result<RowResult>(row_ + i * kRowsAtOnce);
+      if (params_.scale != nullptr) return ptx::load_shared(&result->window);
+    }
+    return 0;
+  }
+  __device__ __forceinline__ Value value(Element element, int64_t window, int64_t ahead) const {
+    if constexpr (Pass::kScalesSource)
+      if (params_.scale != nullptr)
+        return Stage::scaled(element, Pass::template scale<Acc>(params_, tile_, window, ahead));
+    return Stage::value(element);
+  }
+
   // Of few rows a thread keeps the bases in registers.
   static constexpr bool kKeepsBases = kSourceRows <= 8;
   static constexpr int32_t kBases = kKeepsBases ? kSourceRows : 1;
@@ -100,6 +124,8 @@ class ScalarLoader {
     return ptx::load_shared(smem_.row_base + row_ + i * kRowsAtOnce);
   }
 
+  const typename Pass::Params& params_;
+  const GemmTile& tile_;
   const GemmSmem<kConfig, Element>& smem_;
   const int32_t depth_;
   const int32_t live_taps_;

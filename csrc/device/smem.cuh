@@ -39,6 +39,7 @@ struct GemmSmem {
   int64_t* live_delta;
   uint16_t* live_tap;
   uint32_t* row_taps;
+  float* tap_factors;
 
   __device__ __forceinline__ explicit GemmSmem(int32_t taps) {
     const GemmLayout at = gemm_layout(kConfig, kType, taps);
@@ -50,6 +51,7 @@ struct GemmSmem {
     live_delta = reinterpret_cast<int64_t*>(smem + at.live_delta);
     live_tap = reinterpret_cast<uint16_t*>(smem + at.live_tap);
     row_taps = reinterpret_cast<uint32_t*>(smem + at.row_taps);
+    tap_factors = reinterpret_cast<float*>(smem + at.tap_factor);
   }
 
   __device__ __forceinline__ unsigned char* stage(int32_t index) const {

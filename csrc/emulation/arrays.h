@@ -32,12 +32,23 @@ void read_forward_arrays(ForwardArguments& arguments, const pybind11::dict& arra
   arguments.window_sum = writable<int32_t>(memory, arrays["window_sum"], "window_sum");
 }
 
+// grad, valid and scale, which may be left out; window_channels is their count of channels.
+template <class Element>
+OutputGradient to_output_gradient(GlobalMemory& memory, const pybind11::dict& arrays) {
+  OutputGradient gradient;
+  gradient.grad = readable<Element>(memory, arrays["grad"], "grad");
+  gradient.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
+  gradient.scale = optional_readable<Accumulator<Element>>(memory, arrays, "scale");
+  if (arrays.contains("window_channels"))
+    gradient.window_channels = arrays["window_channels"].template cast<int32_t>();
+  return gradient;
+}
+
 // grad_input is written; row_order may be left out.
 template <class Element>
 void read_grad_input_arrays(GradInputArguments& arguments, const pybind11::dict& arrays,
                             GlobalMemory& memory) {
-  arguments.grad = readable<Element>(memory, arrays["grad"], "grad");
-  arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
+  arguments.gradient = to_output_gradient<Element>(memory, arrays);
   arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
   arguments.weight = readable<Element>(memory, arrays["weight"], "weight");
   arguments.grad_input = writable<Element>(memory, arrays["grad_input"], "grad_input");
@@ -48,8 +59,7 @@ void read_grad_input_arrays(GradInputArguments& arguments, const pybind11::dict&
 template <class Element>
 void read_grad_weight_arrays(GradWeightArguments& arguments, const pybind11::dict& arrays,
                              GlobalMemory& memory) {
-  arguments.grad = readable<Element>(memory, arrays["grad"], "grad");
-  arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
+  arguments.gradient = to_output_gradient<Element>(memory, arrays);
   arguments.input = readable<Element>(memory, arrays["input"], "input");
   arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
   arguments.result = writable<Element>(memory, arrays["grad_weight"], "grad_weight");

@@ -37,7 +37,7 @@ py::dict grad_input_row_keys(const py::dict& problem, const py::dict& arrays, ui
   GradInputArguments arguments;
   arguments.problem = to_problem(problem);
   arguments.mask = readable<uint8_t>(memory, arrays["mask"], "mask");
-  arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
+  arguments.gradient.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
   return keys_of<GradInput>(arguments, memory, arrays, {seed, preempt});
 }
 

@@ -51,7 +51,7 @@ PYBIND11_MODULE(_emulation, module) {
   bind_grad_input(module);
   bind_depthwise(module);
   bind_few_channels(module);
-  bind_scale_grad(module);
+  bind_grad_bias(module);
   bind_grad_weight(module);
   bind_candidates(module);
   bind_row_order(module);

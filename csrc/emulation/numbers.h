@@ -85,6 +85,32 @@ T from_float(float value) {
   }
 }
 
+namespace detail {
+
+// To odd: nothing is lost that a second rounding, to fewer bits, would need.
+inline double add_to_odd(double a, double b) {
+  const double sum = a + b, of_b = sum - a;
+  const double lost = (a - (sum - of_b)) + (b - of_b);
+  if (!std::isfinite(sum) || lost == 0) return sum;
+  const auto bits = std::bit_cast<uint64_t>(sum);
+  return std::bit_cast<double>((bits - (std::signbit(lost) != std::signbit(sum))) | 1);
+}
+inline float to_float_odd(double value) {
+  const auto nearest = static_cast<float>(value);
+  if (std::isnan(value) || nearest == value) return nearest;
+  const auto bits = std::bit_cast<uint32_t>(nearest);
+  return std::bit_cast<float>((bits - (std::fabs(double{nearest}) > std::fabs(value))) | 1);
+}
+
+}  // namespace detail
+
+// a * b + c, rounded once. Their products are exact in double.
+template <class T>
+T fused_multiply_add(T a, T b, T c) {
+  const double sum = detail::add_to_odd(double{to_float(a)} * to_float(b), to_float(c));
+  return from_float<T>(detail::to_float_odd(sum));
+}
+
 // Bytes moved as one access.
 struct alignas(8) Vec8 {
   uint32_t word[2];

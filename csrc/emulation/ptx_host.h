@@ -43,6 +43,18 @@ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
   emulation::mma<T>(d, a, b, "mma_m16n8k16", site);
 }
 
+template <class T>
+uint32_t multiply_pair(uint32_t x, uint32_t upper, uint32_t lower) {
+  static_assert(std::is_same_v<T, f16> || std::is_same_v<T, bf16>);
+  uint32_t result = 0;
+  for (int shift = 0; shift < 32; shift += 16) {
+    const auto half = [&](uint32_t pair) { return T{static_cast<uint16_t>(pair >> shift)}; };
+    const T small = fused_multiply_add(half(x), half(lower), half(0x80008000));  // to minus zero
+    result |= uint32_t{fused_multiply_add(half(x), half(upper), small).bits} << shift;
+  }
+  return result;
+}
+
 inline uint32_t round_to_tf32(uint32_t bits) { return emulation::round_to_tf32(bits); }
 inline void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                              Site site = Site::here()) {

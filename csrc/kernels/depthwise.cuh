@@ -32,27 +32,37 @@ __device__ __forceinline__ void stage_weights(const GemmParams& params, const Sh
 }
 
 // Adds what the strips of a stage give to the rows of one run.
-template <class Element, int32_t kVector>
-__device__ __forceinline__ void accumulate(const GemmParams& params, const Shape& shape, int32_t run,
-                                           int32_t vector, int32_t first_channel,
+template <class Pass, class Element, int32_t kVector>
+__device__ __forceinline__ void accumulate(const typename Pass::Params& params, const Shape& shape,
+                                           int32_t run, int32_t vector, int32_t first_channel,
                                            const Smem<Element, kVector>& smem,
                                            Sums<Accumulator<Element>, kVector> (&sums)[kRunRows]) {
   using Weights = Sums<Accumulator<Element>, kVector>;
   struct alignas(kVector * sizeof(Element)) Values {
     Element value[kVector];
   };
-  const Element* const base = static_cast<const Element*>(params.source) +
-                              ptx::load_shared(smem.run_base(run)).source + first_channel + vector * kVector;
+  const int32_t channel = first_channel + vector * kVector;
+  const RunBase of_run = ptx::load_shared(smem.run_base(run));
+  const Element* const base = static_cast<const Element*>(params.source) + of_run.source + channel;
   const int64_t step = int64_t{shape.source_step} * params.source_pitch;
   for (int32_t strip = 0; strip < kStageStrips; ++strip) {
     const uint32_t word = ptx::load_shared(smem.word(strip, run));
     if ((word & ((1u << kSpan) - 1)) == 0) continue;
-    const Element* const from = base + ptx::load_shared(smem.strip_delta(strip)) * params.source_pitch;
-    Values values[kSpan];
+    const int64_t delta = ptx::load_shared(smem.strip_delta(strip));
+    const Element* const from = base + delta * params.source_pitch;
+    std::conditional_t<Pass::kScalesSource, Weights, Values> values[kSpan];
 #pragma unroll
     for (int32_t j = 0; j < kSpan; ++j) {
-      values[j] = Values{};
-      if (word >> j & 1) values[j] = ptx::load_global(reinterpret_cast<const Values*>(from + j * step));
+      values[j] = {};
+      if (!(word >> j & 1)) continue;
+      const Values loaded = ptx::load_global(reinterpret_cast<const Values*>(from + j * step));
+      if constexpr (Pass::kScalesSource) {
+        const OutputGradient gradient{nullptr, params.source_valid, params.scale, params.source_windows};
+        values[j] =
+            scaled<Element, kVector>(gradient, loaded, of_run.valid + delta + j * shape.source_step, channel);
+      } else {
+        values[j] = loaded;
+      }
     }
     const int32_t taps = ptx::load_shared(smem.strip_place(strip)).taps;
 #pragma unroll
@@ -138,7 +148,7 @@ __global__ void __launch_bounds__(depthwise::kThreads, depthwise::kBlocksOfMulti
         Direction<Pass>::count(window, counted & ((1u << taps) - 1), taps,
                                ptx::load_shared(smem.strip_tap(strip)), shape.tap_step);
       }
-    if (sums_run) accumulate<Element, kVector>(params, shape, run, vector, first_channel, smem, sums);
+    if (sums_run) accumulate<Pass, Element, kVector>(params, shape, run, vector, first_channel, smem, sums);
   }
 
   if (run_of_row < shape.runs_of_block) {

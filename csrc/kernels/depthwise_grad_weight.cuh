@@ -36,9 +36,9 @@ __device__ __forceinline__ void scan_valid_rows(const WeightParams& params, int3
   for (int32_t first = 0; first < runs; first += kThreads / kCountedShift) {
     const int32_t run = first + threadIdx.x / kCountedShift;
     bool valid = run < runs && row < ptx::load_shared(smem.run_place(run)).rows;
-    if (valid && params.valid != nullptr) {
+    if (valid && params.gradient.valid != nullptr) {
       const int64_t window = ptx::load_shared(smem.run_window(run)) + row * params.shape.row_step;
-      valid = ptx::load_global(params.valid + window) != 0;
+      valid = any_valid(params.gradient.valid, window, params.gradient.window_channels);
     }
     const uint32_t rows = __ballot_sync(~0u, valid) >> (threadIdx.x % 32 - row) & ((1u << kRunRows) - 1);
     if (row == 0 && run < runs) ptx::store_shared(smem.valid_rows(run), rows);
@@ -59,16 +59,19 @@ __device__ __forceinline__ void multiply_run(const WeightParams& params, const W
   const Element* input = static_cast<const Element*>(params.input) + channel +
                          ptx::load_shared(smem.run_base(run)).source +
                          ptx::load_shared(smem.strip_delta(thread.strip)) * channels;
-  const Element* const grad =
-      static_cast<const Element*>(params.grad) + channel + ptx::load_shared(smem.run_result(run)) * channels;
+  const Element* const grad = static_cast<const Element*>(params.gradient.grad) + channel +
+                              ptx::load_shared(smem.run_result(run)) * channels;
+  const int64_t window = ptx::load_shared(smem.run_window(run));
   const int64_t source_step = params.shape.source_step * channels;
   const int64_t row_step = params.shape.row_step * channels;
-  Values of_row[kRunRows];
+  Sums<Accumulator<Element>, kVector> of_row[kRunRows];
 #pragma unroll
   for (int32_t row = 0; row < kRunRows; ++row) {
-    of_row[row] = Values{};
-    if (rows >> row & 1)
-      of_row[row] = ptx::load_global(reinterpret_cast<const Values*>(grad + row * row_step));
+    of_row[row] = {};
+    if (!(rows >> row & 1)) continue;
+    const Values loaded = ptx::load_global(reinterpret_cast<const Values*>(grad + row * row_step));
+    of_row[row] =
+        scaled<Element, kVector>(params.gradient, loaded, window + row * params.shape.row_step, channel);
   }
 #pragma unroll
   for (int32_t j = 0; j < kSpan; ++j) {
@@ -81,7 +84,7 @@ __device__ __forceinline__ void multiply_run(const WeightParams& params, const W
       if (tap < 0 || tap >= kStripTaps) continue;
 #pragma unroll
       for (int32_t i = 0; i < kVector; ++i)
-        sums[tap].value[i] += to_accumulator(of_row[row].value[i]) * to_accumulator(value.value[i]);
+        sums[tap].value[i] += of_row[row].value[i] * to_accumulator(value.value[i]);
     }
   }
 }

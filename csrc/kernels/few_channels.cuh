@@ -17,6 +17,9 @@ struct PackedStage {
   static constexpr int32_t kRowChunks = kConfig.block_k / kChunkElements;
 
   static __device__ __forceinline__ Element value(Element element) { return element; }
+  static __device__ __forceinline__ Element scaled(Element element, float scale) {
+    return from_accumulator<Element>(to_accumulator(element) * scale);
+  }
   static __device__ __forceinline__ Element* source(unsigned char* stage, int32_t k, int32_t row) {
     const int32_t chunk = swizzled<kRowChunks>(row, k / kChunkElements);
     return reinterpret_cast<Element*>(stage + chunk) + k % kChunkElements;

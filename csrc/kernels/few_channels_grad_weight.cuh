@@ -15,6 +15,9 @@ struct PackedRowStage {
   static constexpr int32_t kChunkElements = kVectorBytes / sizeof(Element);
 
   static __device__ __forceinline__ Element value(Element element) { return element; }
+  static __device__ __forceinline__ Element scaled(Element element, float scale) {
+    return from_accumulator<Element>(to_accumulator(element) * scale);
+  }
   static __device__ __forceinline__ Element* grad(unsigned char* stage, int32_t k, int32_t filter) {
     return place<kConfig.block_m>(stage, k, filter);
   }
@@ -33,6 +36,10 @@ struct PackedRowStage {
 // Columns may be odd, and pairs of them unaligned.
 template <GemmConfig kConfig, class Element>
 struct PackedWarpSums : grad_weight::WarpSums<kConfig, Element> {
+  __device__ __forceinline__ void multiply(const unsigned char* stage) {
+    grad_weight::WarpSums<kConfig, Element>::multiply(stage, 0,
+                                                      nullptr);  // the input is scaled as it is loaded
+  }
   __device__ __forceinline__ void store(const grad_weight::Destination<Element>& to) const {
     grad_weight::WarpSums<kConfig, Element>::template store<1>(to);
   }

@@ -15,6 +15,9 @@ struct Forward {
   template <GemmConfig kConfig, class Element>
   using Weights = WeightColumns<kConfig, Element>;
   static constexpr bool kHasBias = true;
+  static constexpr bool kScalesSource = false;
+
+  static constexpr int32_t blocks(const GemmConfig& config) { return config.blocks; }
 
   static __device__ __forceinline__ const Axes& source_sizes(const ConvProblem& problem) {
     return problem.input;

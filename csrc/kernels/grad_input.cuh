@@ -1,5 +1,5 @@
-// The gradient of the accumulator for the input, as the implicit GEMM sees it: rows are input positions,
-// in raster order those of one stride class in a tile; the source is the output's gradient where it is valid;
+// The gradient for the input, as the implicit GEMM sees it: rows are input positions, in raster order those
+// of one stride class in a tile; the source is the output's gradient where it is valid, times its scale;
 // columns are channels.
 #pragma once
 
@@ -15,6 +15,12 @@ struct GradInput {
   template <GemmConfig kConfig, class Element>
   using Weights = WeightDepths<kConfig, Element>;
   static constexpr bool kHasBias = false;
+  static constexpr bool kScalesSource = true;
+
+  // Left to itself ptxas gives the scale so many registers on sm_90a that a block less fits.
+  static constexpr int32_t blocks(const GemmConfig& config) {
+    return config == kMma128x64 ? 4 : config.blocks;
+  }
 
   static __device__ __forceinline__ const Axes& source_sizes(const ConvProblem& problem) {
     return problem.output;
@@ -116,30 +122,47 @@ struct GradInput {
   static __device__ __forceinline__ bool is_valid(const Params&, const Window&) { return true; }
 
   template <class Acc>
-  using RowResult = RowPlace;
+  struct alignas(kRowResultBytes) RowResult {
+    RowPlace place;
+    int64_t window;  // number of the window under tap 0, or one to count from
+  };
 
   template <class Acc, class Smem>
-  static __device__ __forceinline__ void finish_row(const Params&, const GemmTile&, const Row& row,
+  static __device__ __forceinline__ void finish_row(const Params& params, const GemmTile&, const Row& row,
                                                     const Window&, bool valid, const Smem& smem,
                                                     int32_t index) {
-    ptx::store_shared(smem.template row_result<RowPlace>(index), RowPlace(row.position, valid));
+    const ConvProblem& problem = params.problem;
+    const int64_t image = problem.window_batch() > 1 ? row.image : 0;
+    const int64_t window = position(problem.output, image, row.at);
+    ptx::store_shared(smem.template row_result<RowResult<Acc>>(index),
+                      RowResult<Acc>{RowPlace(row.position, valid), window});
+  }
+
+  // Of the window `ahead` positions after that under tap 0 of the row, which is valid.
+  template <class Acc>
+  static __device__ __forceinline__ Acc scale(const Params& params, const GemmTile& tile, int64_t row_window,
+                                              int64_t ahead) {
+    const int32_t windows = params.source_windows;
+    const int64_t window = (row_window + ahead) * windows + (windows > 1 ? tile.group : 0);
+    return ptx::load_global(static_cast<const Acc*>(params.scale) + window);
   }
 
   // Chosen, not multiplied: an infinite weight times the zeros of a hole would be no number.
   template <class Acc>
-  static __device__ __forceinline__ Acc finish(const Params&, const RowPlace& row, Acc sum, Acc) {
-    return row.valid() ? sum : Acc{0};
+  static __device__ __forceinline__ Acc finish(const Params&, const RowResult<Acc>& row, Acc sum, Acc) {
+    return row.place.valid() ? sum : Acc{0};
   }
 
   // How the sums of one row become results.
   template <class Acc>
   struct Finish {
-    RowPlace row;
+    RowResult<Acc> row;
     int64_t position;  // in the input; < 0: there is no such row
 
     template <class Smem>
     __device__ __forceinline__ Finish(const Smem& smem, int32_t index)
-        : row(ptx::load_shared(smem.template row_result<RowPlace>(index))), position(row.position()) {}
+        : row(ptx::load_shared(smem.template row_result<RowResult<Acc>>(index))),
+          position(row.place.position()) {}
 
     __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
       return finish<Acc>(params, row, sum, bias);

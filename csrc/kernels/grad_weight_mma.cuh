@@ -1,4 +1,4 @@
-// The gradient of the accumulator for the weight, for fp16, bf16 and tf32 with filters and channels per group
+// The gradient for the weight, for fp16, bf16 and tf32 with filters and channels per group
 // that fill chunks of 16 bytes: implicit GEMM on tensor cores, whose reduction runs over the output rows that
 // are live for the taps of the tile.
 #pragma once
@@ -21,6 +21,8 @@ __global__ void __launch_bounds__(grad_weight::kConfigs[kConfigIndex].threads(),
   LiveRows<kConfig, Element> rows(params, tile, smem);
   RowLoader<kConfig, Element> loader(params, tile, smem);
   WarpSums<kConfig, Element> sums;
+  const RowScales<kConfig, Element> row_scales = smem.row_scales();
+  const auto* const scales = params.gradient.scale != nullptr ? &row_scales : nullptr;
 
   do {
     const int32_t ready = rows.refill();
@@ -36,7 +38,7 @@ __global__ void __launch_bounds__(grad_weight::kConfigs[kConfigIndex].threads(),
       const int32_t ahead = step + kStages - 1;
       if (ahead < steps) loader.load(smem.stage(ahead % kStages), ahead * kConfig.block_k, ready);
       ptx::cp_async_commit();
-      sums.multiply(smem.stage(step % kStages));
+      sums.multiply(smem.stage(step % kStages), step * kConfig.block_k, scales);
     }
   } while (!rows.ended());
   sums.store(Destination<Element>(params, tile));

@@ -1,4 +1,4 @@
-// The gradient of the accumulator for the weight, for any type, channel count and group size.
+// The gradient for the weight, for any type, channel count and group size.
 #pragma once
 
 #include "device/grad_weight_packed.cuh"

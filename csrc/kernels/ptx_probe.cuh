@@ -148,6 +148,25 @@ struct RoundToTf32 {
   }
 };
 
+// Input: three words a lane, each two halves: x, and the upper and lower halves of a factor. Output: the
+// products.
+template <class T>
+struct MultiplyPair {
+  static constexpr const char* kName = std::is_same_v<T, f16> ? "multiply_pair_f16" : "multiply_pair_bf16";
+  static constexpr int kThreads = kLanes;
+  static constexpr int kSmemBytes = 0;
+  static constexpr int64_t kInputWords = -1;
+  static constexpr int64_t output_words(int64_t input_words) { return input_words / 3; }
+
+  __device__ static void run(const Params& params) {
+    for (int64_t i = threadIdx.x; i < params.input_words / 3; i += kLanes) {
+      const uint32_t* const from = params.input + i * 3;
+      const uint32_t x = ptx::load_global(from), upper = ptx::load_global(from + 1);
+      ptx::store_global(params.output + i, ptx::multiply_pair<T>(x, upper, ptx::load_global(from + 2)));
+    }
+  }
+};
+
 // Input: four words a lane. Output: the same, moved through shared memory in accesses of T.
 template <class T>
 struct Move {
@@ -298,9 +317,10 @@ bool visit_among(const char* name, Visit&& visit) {
 template <class Visit>
 bool visit(const char* name, Visit&& visitor) {
   return visit_among<CpAsync<4>, CpAsync<8>, CpAsync<16>, CpAsyncGroups, Ldmatrix<2>, Ldmatrix<4>,
-                     Ldmatrix<4, true>, Mma<f16>, Mma<bf16>, Mma<tf32>, RoundToTf32, Move<uint8_t>,
-                     Move<uint16_t>, Move<uint32_t>, Move<Vec8>, Move<Vec16>, AtomicOr, Narrow<f16>,
-                     Narrow<bf16>, Widen<f16>, Widen<bf16>, WarpOps, BlockVotes>(name, visitor);
+                     Ldmatrix<4, true>, Mma<f16>, Mma<bf16>, Mma<tf32>, RoundToTf32, MultiplyPair<f16>,
+                     MultiplyPair<bf16>, Move<uint8_t>, Move<uint16_t>, Move<uint32_t>, Move<Vec8>,
+                     Move<Vec16>, AtomicOr, Narrow<f16>, Narrow<bf16>, Widen<f16>, Widen<bf16>, WarpOps,
+                     BlockVotes>(name, visitor);
 }
 
 }  // namespace maskconv::probe

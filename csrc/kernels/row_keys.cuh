@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(kRowKeyThreads, kRowKeyBlocks)
   const typename Pass::Row row = Pass::row(params, index);
   typename Pass::Window window(params.problem);
   TapKey taps{params.format.tap_shift};
-  if (row.gathers) scan_window<Pass>(params, row, window, taps);
+  if (row.gathers) scan_window<Pass>(params, row, 0, window, taps);
   const bool has_sums = taps.bits != 0 && Pass::is_valid(params, window);
   // In 64 bits: there may be 32 of the taps.
   const uint64_t key = uint64_t{Pass::row_class(params.problem, row)} << params.format.tap_bits | taps.bits;

@@ -6,7 +6,7 @@
 
 namespace maskconv {
 
-// As launch_forward: queues the gradient of the accumulator for the input.
+// As launch_forward: queues the gradient for the input.
 void launch_grad_input(const GradInputArguments& arguments, void* cuda_stream);
 
 }  // namespace maskconv

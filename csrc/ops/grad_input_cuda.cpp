@@ -1,6 +1,6 @@
 // maskconv_ext::grad_input on CUDA: one launch, and those that sort the rows (ops/forward_cuda.cpp); under a
-// mask that differs between channels another, which selects in place. Other layouts than channels_last cost a
-// copy on either side.
+// mask that is soft or differs between channels another, which selects in place. Other layouts than
+// channels_last cost a copy on either side.
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/grad_input.h"
@@ -13,30 +13,29 @@ namespace maskconv::ops {
 
 namespace {
 
-Tensor grad_input_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> mask, Tensor weight,
-                       Sizes input_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                       Sizes mask_channels, bool channels_last, bool allow_tf32,
-                       std::optional<Tensor> row_order) {
+Tensor grad_input_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> scale,
+                       std::optional<Tensor> mask, Tensor weight, Sizes input_size, Sizes stride,
+                       Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, bool channels_last,
+                       bool allow_tf32, std::optional<Tensor> row_order) {
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
-  const GradInputCall call(grad, valid, mask, weight,
+  const GradInputCall call(grad, valid, scale, mask, weight,
                            {input_size, sizes_of(weight), stride, padding, dilation, groups, allow_tf32},
                            mask_channels);
   if (call.gradient) {
     GradInputArguments arguments;
     arguments.problem = call.problem;
     arguments.dtype = dtype_of(grad);
-    arguments.grad = call.gradient->grad.data_ptr();
-    const std::optional<Tensor> valid_anywhere = call.gradient->valid_anywhere();
-    if (valid_anywhere) arguments.valid = static_cast<const uint8_t*>(valid_anywhere->data_ptr());
-    const bool shared = call.mask.view.shared();
-    if (shared) arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
+    arguments.gradient = call.gradient->view();
+    const std::optional<Tensor> live = shared_hard_mask(call.mask);
+    if (live) arguments.mask = static_cast<const uint8_t*>(live->data_ptr());
     arguments.weight = call.weight.data_ptr();
     arguments.grad_input = call.grad_input.data_ptr();
     std::optional<Tensor> order;
     if (arguments.mask != nullptr) order = choose_row_order(arguments, row_order, grad);
     arguments.row_order = row_order_data(order);
     launch_grad_input(arguments, current_stream(grad));
-    if (!shared) select_in_place_cuda(call.problem, call.mask, call.grad_input);
+    if (call.mask.soft() || !call.mask.view.shared())
+      select_in_place_cuda(call.problem, call.mask, call.grad_input);
   }
   return call.result(channels_last);
 }

@@ -1,5 +1,5 @@
-// maskconv_ext::grad_weight on CUDA. A mask that differs between channels is applied in a pass before; other
-// layouts than channels_last cost a copy.
+// maskconv_ext::grad_weight on CUDA. A mask that is soft or differs between channels is applied in a pass
+// before, to a copy; other layouts than channels_last cost a copy.
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/depthwise.h"
@@ -14,24 +14,23 @@ namespace maskconv::ops {
 
 namespace {
 
-Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, std::optional<Tensor> mask,
-                        Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                        Sizes mask_channels, bool allow_tf32) {
+Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> scale, Tensor input,
+                        std::optional<Tensor> mask, Sizes weight_size, Sizes stride, Sizes padding,
+                        Sizes dilation, int64_t groups, Sizes mask_channels, bool allow_tf32) {
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
-  const GradWeightCall call(grad, valid, input, mask,
+  const GradWeightCall call(grad, valid, scale, input, mask,
                             {sizes_of(input), weight_size, stride, padding, dilation, groups, allow_tf32},
                             mask_channels);
   if (call.gradient) {
     GradWeightArguments arguments;
     arguments.problem = call.problem;
     arguments.dtype = dtype_of(grad);
-    arguments.grad = call.gradient->grad.data_ptr();
-    const std::optional<Tensor> valid_anywhere = call.gradient->valid_anywhere();
-    if (valid_anywhere) arguments.valid = static_cast<const uint8_t*>(valid_anywhere->data_ptr());
-    const bool shared = call.mask.view.shared();
-    const Tensor x = shared ? to_engine_layout(input) : select_cuda(call.problem, call.mask, input);
+    arguments.gradient = call.gradient->view();
+    const bool in_place = call.mask.view.shared() && !call.mask.soft();
+    const Tensor x = in_place ? to_engine_layout(input) : select_cuda(call.problem, call.mask, input);
     arguments.input = x.data_ptr();
-    if (shared) arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
+    const std::optional<Tensor> live = shared_hard_mask(call.mask);
+    if (live) arguments.mask = static_cast<const uint8_t*>(live->data_ptr());
     arguments.result = call.grad_weight.data_ptr();
     const DeviceProperties device = current_device_properties();
     const Candidate chosen =

@@ -2,28 +2,26 @@
 #pragma once
 
 #include "ops/arguments.h"
+#include "plan/output_gradient.h"
 
 namespace maskconv::ops {
 
-// The gradient of the accumulator and where it counts.
+// What the gradient of the accumulator is made of.
 struct Gradient {
-  Gradient(const Tensor& grad, const std::optional<Tensor>& valid, const ConvArguments& arguments,
-           const ConvProblem& problem, const Mask& mask);
+  Gradient(const Tensor& grad, const std::optional<Tensor>& valid, const std::optional<Tensor>& scale,
+           const ConvArguments& arguments, const ConvProblem& problem, const Mask& mask);
 
-  const uint8_t* valid_data() const {
-    return valid ? static_cast<const uint8_t*>(valid->data_ptr()) : nullptr;
-  }
+  OutputGradient view() const;
 
-  Tensor grad;                  // (N, *O, K)
-  std::optional<Tensor> valid;  // (window_batch, *O, Gw)
-
-  // (window_batch, *O): where any window channel is valid.
-  std::optional<Tensor> valid_anywhere() const;
+  Tensor grad;                         // (N, *O, K)
+  std::optional<Tensor> valid, scale;  // (window_batch, *O, Gw)
+  int32_t window_channels;             // Gw
 };
 
 struct GradInputCall {
-  GradInputCall(const Tensor& grad, const std::optional<Tensor>& valid, const std::optional<Tensor>& mask,
-                const Tensor& weight, const ConvArguments& arguments, const Sizes& mask_channels);
+  GradInputCall(const Tensor& grad, const std::optional<Tensor>& valid, const std::optional<Tensor>& scale,
+                const std::optional<Tensor>& mask, const Tensor& weight, const ConvArguments& arguments,
+                const Sizes& mask_channels);
 
   // The result as the caller wants it.
   Tensor result(bool channels_last) const {
@@ -38,8 +36,8 @@ struct GradInputCall {
 };
 
 struct GradWeightCall {
-  GradWeightCall(const Tensor& grad, const std::optional<Tensor>& valid, const Tensor& input,
-                 const std::optional<Tensor>& mask, const ConvArguments& arguments,
+  GradWeightCall(const Tensor& grad, const std::optional<Tensor>& valid, const std::optional<Tensor>& scale,
+                 const Tensor& input, const std::optional<Tensor>& mask, const ConvArguments& arguments,
                  const Sizes& mask_channels);
 
   // The result as the caller wants it, with zeros for an empty batch.

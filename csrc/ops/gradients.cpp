@@ -6,33 +6,31 @@ namespace maskconv::ops {
 
 namespace {
 
-Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> mask, Tensor weight,
-                      Sizes input_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                      Sizes mask_channels, bool channels_last, bool allow_tf32,
-                      std::optional<Tensor> row_order) {
+Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> scale,
+                      std::optional<Tensor> mask, Tensor weight, Sizes input_size, Sizes stride,
+                      Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, bool channels_last,
+                      bool allow_tf32, std::optional<Tensor> row_order) {
   check_no_row_order(row_order);
-  const GradInputCall call(grad, valid, mask, weight,
+  const GradInputCall call(grad, valid, scale, mask, weight,
                            {input_size, sizes_of(weight), stride, padding, dilation, groups, allow_tf32},
                            mask_channels);
   if (call.gradient) {
-    cpu::grad_input(cpu_runtime(), call.problem, dtype_of(grad), call.mask.view,
-                    call.gradient->grad.data_ptr(), call.weight.data_ptr(), call.gradient->valid_data(),
-                    call.grad_input.data_ptr());
+    cpu::grad_input(cpu_runtime(), call.problem, dtype_of(grad), call.mask.view, call.gradient->view(),
+                    call.weight.data_ptr(), call.grad_input.data_ptr());
   }
   return call.result(channels_last);
 }
 
-Tensor grad_weight_cpu(Tensor grad, std::optional<Tensor> valid, Tensor input, std::optional<Tensor> mask,
-                       Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                       Sizes mask_channels, bool allow_tf32) {
-  const GradWeightCall call(grad, valid, input, mask,
+Tensor grad_weight_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> scale, Tensor input,
+                       std::optional<Tensor> mask, Sizes weight_size, Sizes stride, Sizes padding,
+                       Sizes dilation, int64_t groups, Sizes mask_channels, bool allow_tf32) {
+  const GradWeightCall call(grad, valid, scale, input, mask,
                             {sizes_of(input), weight_size, stride, padding, dilation, groups, allow_tf32},
                             mask_channels);
   if (call.gradient) {
     const Tensor x = to_engine_layout(input);
-    cpu::grad_weight(cpu_runtime(), call.problem, dtype_of(grad), call.mask.view,
-                     call.gradient->grad.data_ptr(), x.data_ptr(), call.gradient->valid_data(),
-                     call.grad_weight.data_ptr());
+    cpu::grad_weight(cpu_runtime(), call.problem, dtype_of(grad), call.mask.view, call.gradient->view(),
+                     x.data_ptr(), call.grad_weight.data_ptr());
   }
   return call.result();
 }

@@ -15,22 +15,18 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "threshold, "
       "float? fill, bool pad_is_valid, bool channels_last, bool allow_tf32, Tensor? row_order=None, "
       "Tensor? grad_input_row_order=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
-  // From the gradient of the output to that of the accumulator a, scale(window_sum) * grad where `valid`,
-  // else 0, with the channels last in memory; and the gradient of the bias, of no elements unless it is
-  // needed.
+  // The gradient of the output summed over all positions, or those that are `valid`: that of the bias.
+  library.def("grad_bias(Tensor grad, Tensor? valid) -> Tensor");
+  // Through the accumulator a, whose gradient is scale * grad where `valid`, else 0: grad is read nowhere
+  // else. `scale` is in the type of sums, shaped as `valid`, and 0 where that is false; None stands for 1.
   library.def(
-      "scale_grad(Tensor grad, Tensor valid, Tensor window_sum, SymInt window_size, str normalization, "
-      "bool needs_bias, bool bias_from_all) -> (Tensor, Tensor)");
-  // Gradients of the accumulator a, for a hard mask; `grad` is read only where `valid`.
+      "grad_input(Tensor grad, Tensor? valid, Tensor? scale, Tensor? mask, Tensor weight, SymInt[] "
+      "input_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, "
+      "bool channels_last, bool allow_tf32, Tensor? row_order=None) -> Tensor");
   library.def(
-      "grad_input(Tensor grad, Tensor? valid, Tensor? mask, Tensor weight, SymInt[] input_size, SymInt[] "
-      "stride, "
-      "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, bool channels_last, bool "
-      "allow_tf32, Tensor? row_order=None) -> Tensor");
-  library.def(
-      "grad_weight(Tensor grad, Tensor? valid, Tensor input, Tensor? mask, SymInt[] weight_size, SymInt[] "
-      "stride, "
-      "SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, bool allow_tf32) -> Tensor");
+      "grad_weight(Tensor grad, Tensor? valid, Tensor? scale, Tensor input, Tensor? mask, SymInt[] "
+      "weight_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, "
+      "bool allow_tf32) -> Tensor");
   // What the planner knows of a pass on CUDA: a line a candidate (plan/candidates.h). `device` has the
   // numbers of a DeviceProperties, or none for the current device.
   library.def(

@@ -27,6 +27,11 @@ ChannelMask channel_mask(const Mask& mask) {
   return make_channel_mask(mask.view.data, mask.soft(), parts);
 }
 
+std::optional<Tensor> shared_hard_mask(const Mask& mask) {
+  if (mask.view.data == nullptr || !mask.view.shared()) return {};
+  return mask.soft() ? torch::stable::to(mask.storage, ScalarType::Bool) : mask.storage;
+}
+
 CountedWindows count_windows_cuda(const ForwardCall& call, const Tensor& input) {
   const ConvProblem& problem = call.problem;
   const bool fraction = problem.mask_update == MaskUpdate::kFraction;

@@ -9,6 +9,9 @@ namespace maskconv::ops {
 
 ChannelMask channel_mask(const Mask& mask);
 
+// Where a mask shared by all channels is not 0, as bytes in the engines' layout; none of any other.
+std::optional<Tensor> shared_hard_mask(const Mask& mask);
+
 // The windows of a call, and the tensors behind them.
 struct CountedWindows {
   Tensor valid;         // (window_batch, *O, Gw), uint8; the call's output mask, unless that is soft

@@ -102,7 +102,7 @@ Tensor grad_input_row_order(Tensor valid, Tensor mask, int64_t batch, Sizes kern
   GradInputArguments arguments;
   arguments.problem = geometry.problem;
   arguments.mask = geometry.mask();
-  arguments.valid = static_cast<const uint8_t*>(stored_valid.data_ptr());
+  arguments.gradient.valid = static_cast<const uint8_t*>(stored_valid.data_ptr());
   return build(arguments, mask);
 }
 

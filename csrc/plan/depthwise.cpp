@@ -99,7 +99,7 @@ depthwise::Params<ForwardParams> make_depthwise_params(const ForwardArguments& a
 
 depthwise::Params<GradInputParams> make_depthwise_params(const GradInputArguments& arguments) {
   const ConvProblem& problem = arguments.problem;
-  const bool aligned = is_aligned(arguments.grad) && is_aligned(arguments.grad_input);
+  const bool aligned = is_aligned(arguments.gradient.grad) && is_aligned(arguments.grad_input);
   const auto slide = depthwise::make_slide(problem, problem.input, true);
   depthwise::Params<GradInputParams> params{grad_input_params(arguments),
                                             depthwise::make_shape(problem, slide, arguments.dtype, aligned)};

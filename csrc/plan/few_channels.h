@@ -18,7 +18,7 @@ inline constexpr GemmConfig kSimt128x16{GemmKernel::kSimt, 128, 16, 8, 2, 4, 1, 
 
 // Of grad_weight, filters x (tap, channel) columns: 64 columns, for a row has as many bits for their taps.
 // What is loaded ahead of the arithmetic waits in registers: of the larger tile only 16 rows fit.
-inline constexpr GemmConfig kWeight64x64{GemmKernel::kPacked, 64, 64, 16, 2, 2, 2, 4};
+inline constexpr GemmConfig kWeight64x64{GemmKernel::kPacked, 64, 64, 16, 2, 2, 2, 3};
 inline constexpr GemmConfig kWeight32x64{GemmKernel::kPacked, 32, 64, 32, 2, 1, 4, 3};
 
 inline constexpr GemmConfig kConfigs[] = {kPacked128x64, kPacked128x32, kSimt128x16, kWeight64x64,

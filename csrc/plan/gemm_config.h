@@ -45,7 +45,7 @@ inline constexpr GemmConfig kMma64x64{GemmKernel::kMma, 64, 64, 32, 4, 2, 2, 4};
 inline constexpr GemmConfig kTf32_256x128{GemmKernel::kTf32, 256, 128, 16, 4, 4, 2};
 inline constexpr GemmConfig kTf32_256x64{GemmKernel::kTf32, 256, 64, 16, 4, 4, 1};
 inline constexpr GemmConfig kTf32_128x128{GemmKernel::kTf32, 128, 128, 16, 4, 2, 2};
-inline constexpr GemmConfig kTf32_128x64{GemmKernel::kTf32, 128, 64, 16, 4, 2, 2};
+inline constexpr GemmConfig kTf32_128x64{GemmKernel::kTf32, 128, 64, 16, 4, 2, 2, 3};
 inline constexpr GemmConfig kTf32_64x64{GemmKernel::kTf32, 64, 64, 16, 4, 2, 2, 4};
 // The SIMT tiles give a thread 8 rows x 16 bytes of accumulators. block_k 8 is what one conflict-free store
 // of 32 lanes transposes: 8 reduction steps of 4 rows. ptxas would spill here too.

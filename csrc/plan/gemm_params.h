@@ -14,17 +14,19 @@ namespace maskconv {
 
 struct GemmParams {
   ConvProblem problem;
-  const void* source = nullptr;           // (N, *source axes, source_pitch): gathered tap by tap
-  const uint8_t* source_valid = nullptr;  // (mask_batch, *source axes): read only where non-zero; null = all
-  const void* weight = nullptr;           // (K, kD, kH, kW, C / groups)
-  void* result = nullptr;                 // (N, *result axes, result_pitch)
+  const void* source = nullptr;  // (N, *source axes, source_pitch): gathered tap by tap
+  // (mask_batch, *source axes, source_windows): read only where non-zero; null = all
+  const uint8_t* source_valid = nullptr;
+  const void* weight = nullptr;  // (K, kD, kH, kW, C / groups)
+  void* result = nullptr;        // (N, *result axes, result_pitch)
   // (rows): a permutation of the result's positions, which tiles of rows are cut from; null = as they lie.
   const uint32_t* row_order = nullptr;
 
-  int32_t depth = 0;         // reduction steps of one tap: channels of the source in a group ...
-  int32_t source_pitch = 0;  // ... and in all groups
-  int32_t columns = 0;       // channels of the result in a group ...
-  int32_t result_pitch = 0;  // ... and in all groups
+  int32_t depth = 0;           // reduction steps of one tap: channels of the source in a group ...
+  int32_t source_pitch = 0;    // ... and in all groups
+  int32_t source_windows = 1;  // 1, or one a group
+  int32_t columns = 0;         // channels of the result in a group ...
+  int32_t result_pitch = 0;    // ... and in all groups
   int64_t weight_group_stride = 0;
   int64_t weight_column_stride = 0;  // this or the next is 1: 16-byte loads go that way
   int64_t weight_depth_stride = 0;
@@ -58,9 +60,10 @@ struct GemmLayout {
   int32_t row_base = 0;  // int64 [block_m]: offset of the source position under tap 0, channel 0 of the group
   int32_t row_result = 0;  // RowResult of the pass [block_m]: what the epilogue has to know of a row
   int32_t live_count = 0;  // int32: taps some row of the tile needs
-  int32_t live_delta = 0;  // int64 [taps]: what such a tap adds to row_base
+  int32_t live_delta = 0;  // int64 [taps]: source positions between tap 0 and such a tap
   int32_t live_tap = 0;    // uint16 [taps]: its index
   int32_t row_taps = 0;    // uint32 [words][tap_word_pitch]: the tap bitset of each row
+  int32_t tap_factor = 0;  // float [stages - 1][block_m]: what sums are multiplied by as a tap is entered
   int32_t total = 0;
 };
 
@@ -85,6 +88,11 @@ constexpr int32_t tile_row_bytes(const GemmConfig& config, DType dtype) {
   return bytes == kHalfBankRow ? bytes : bytes + kTileRowPadding;
 }
 
+// In a ring: those of the taps whose loads are under way. Other kernels scale what they load.
+constexpr int32_t tap_factor_slots(const GemmConfig& config) {
+  return config.kernel == GemmKernel::kMma || config.kernel == GemmKernel::kTf32 ? config.stages - 1 : 0;
+}
+
 constexpr GemmLayout gemm_layout(const GemmConfig& config, DType dtype, int32_t taps) {
   const int32_t stages = config.stages * stage_bytes(config, dtype);
   const int32_t tile = config.block_m * tile_row_bytes(config, dtype);
@@ -96,7 +104,8 @@ constexpr GemmLayout gemm_layout(const GemmConfig& config, DType dtype, int32_t 
   at.live_delta = at.live_count + kVectorBytes;  // one number; the rest keeps what follows aligned
   at.live_tap = at.live_delta + taps * 8;
   at.row_taps = at.live_tap + (taps + 1) / 2 * 4;  // rounded up to whole words
-  at.total = at.row_taps + tap_words(taps) * tap_word_pitch(config) * 4;
+  at.tap_factor = at.row_taps + tap_words(taps) * tap_word_pitch(config) * 4;
+  at.total = at.tap_factor + tap_factor_slots(config) * config.block_m * 4;
   return at;
 }
 

@@ -1,19 +1,18 @@
-// What a grad_input launch is given: the gradient of the accumulator for the input.
+// What a grad_input launch is given.
 #pragma once
 
 #include <cstdint>
 
 #include "plan/gemm_params.h"
+#include "plan/output_gradient.h"
 
 namespace maskconv {
 
 // Pointers are to device memory (host memory in the emulation), laid out as the problem says.
 struct GradInputArguments {
   ConvProblem problem;
-  DType dtype = DType::kFloat32;  // of grad, weight and grad_input
-  const void* grad = nullptr;     // (N, oD, oH, oW, K)
-  const uint8_t* valid =
-      nullptr;  // (window_batch, oD, oH, oW): grad is read where non-zero; null = everywhere
+  DType dtype = DType::kFloat32;  // of the gradients and weight
+  OutputGradient gradient;
   const uint8_t* mask = nullptr;        // (mask_batch, D, H, W), non-zero = valid; null with mask_batch 0
   const void* weight = nullptr;         // (K, kD, kH, kW, C / groups)
   void* grad_input = nullptr;           // (N, D, H, W, C)
@@ -26,6 +25,7 @@ struct GradInputArguments {
 // one class of all positions: the order keeps those of different ones apart.
 struct GradInputParams : GemmParams {
   const uint8_t* mask = nullptr;
+  const void* scale = nullptr;  // of the source, as source_valid; null: 1
   int32_t class_stride[kAxes] = {1, 1, 1};
   int32_t class_count[kAxes] = {1, 1, 1};
   uint32_t classes = 1;  // of all axes together

@@ -28,15 +28,17 @@ std::string why_not_grad_input(const ConvProblem& problem, DType dtype, const De
 }
 
 bool operands_aligned(const GradInputArguments& arguments) {
-  return is_aligned(arguments.grad) && is_aligned(arguments.weight);
+  return is_aligned(arguments.gradient.grad) && is_aligned(arguments.weight);
 }
 
 GradInputParams grad_input_params(const GradInputArguments& arguments) {
   const bool has_row_order = arguments.row_order != nullptr;
   GradInputParams params;
   params.problem = arguments.problem;
-  params.source = arguments.grad;
-  params.source_valid = arguments.valid;
+  params.source = arguments.gradient.grad;
+  params.source_valid = arguments.gradient.valid;
+  params.source_windows = arguments.gradient.window_channels;
+  params.scale = arguments.gradient.scale;
   params.weight = arguments.weight;
   params.result = arguments.grad_input;
   params.mask = arguments.mask;

@@ -6,16 +6,15 @@
 
 #include "plan/gemm_params.h"
 #include "plan/grad_weight_config.h"
+#include "plan/output_gradient.h"
 
 namespace maskconv {
 
 // Pointers are to device memory (host memory in the emulation), laid out as the problem says.
 struct GradWeightArguments {
   ConvProblem problem;
-  DType dtype = DType::kFloat32;  // of grad, input and result
-  const void* grad = nullptr;     // (N, oD, oH, oW, K)
-  const uint8_t* valid =
-      nullptr;                    // (window_batch, oD, oH, oW): grad counts where non-zero; null = everywhere
+  DType dtype = DType::kFloat32;  // of the gradients and input
+  OutputGradient gradient;
   const void* input = nullptr;    // (N, D, H, W, C)
   const uint8_t* mask = nullptr;  // (mask_batch, D, H, W), non-zero = valid; null with mask_batch 0
   void* result = nullptr;         // (K, kD, kH, kW, C / groups)
@@ -44,11 +43,15 @@ namespace grad_weight {
 // arithmetic. It looks at kRowsPerThread rows a thread at once, whose mask bytes are then under way together,
 // and stops when the list might not take the next ones.
 constexpr int32_t kRowsPerThread = 2;
-constexpr int32_t kListedScans = 4;
 constexpr int32_t rows_per_scan(const GemmConfig& config) { return kRowsPerThread * config.threads(); }
+// Of the smallest tiles with four stages a shorter list leaves room for a third block in 164 KiB, and a
+// fourth in 227.
+constexpr int32_t listed_scans(const GemmConfig& config) {
+  return config.stages == 4 && config.block_n == 64 ? 3 : 4;
+}
 // What is left when the arithmetic takes whole steps only waits in the list for the next scan.
 constexpr int32_t list_capacity(const GemmConfig& config) {
-  return kListedScans * rows_per_scan(config) + config.block_k;
+  return listed_scans(config) * rows_per_scan(config) + config.block_k;
 }
 
 // At most so many taps share a tile: one each 16 bytes of columns, or one each column.
@@ -64,6 +67,7 @@ struct Layout {
   int32_t stages = 0;       // operand buffers: block_k rows of grad, then as many of the input
   int32_t row_grad = 0;     // int64 [list_capacity]: offset of the row's filters of the tile in grad
   int32_t row_input = 0;    // int64 [list_capacity]: of the input under tap 0, channel 0 of the group
+  int32_t row_scale = 0;    // [list_capacity] in the type of sums, or halves [2][list_capacity] (RowScales)
   int32_t row_taps = 0;     // tap bits [list_capacity]: which of the tile's taps are live
   int32_t warp_counts = 0;  // int32 [2][kRowsPerThread][warps]: live rows of each warp, of every other scan
   int32_t total = 0;
@@ -82,7 +86,8 @@ constexpr Layout layout(const GemmConfig& config, DType dtype) {
   at.stages = 0;
   at.row_grad = config.stages * operand_stage_bytes(config, dtype);
   at.row_input = at.row_grad + capacity * 8;
-  at.row_taps = at.row_input + capacity * 8;
+  at.row_scale = at.row_input + capacity * 8;
+  at.row_taps = at.row_scale + capacity * accumulator_bytes(dtype);
   at.warp_counts = at.row_taps + capacity * tap_bits_bytes(config);
   at.total = at.warp_counts + 2 * kRowsPerThread * (config.threads() / 32) * 4;
   return at;

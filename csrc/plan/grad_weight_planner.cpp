@@ -192,7 +192,7 @@ GradWeightPlan plan_grad_weight(const ConvProblem& problem, DType dtype, bool al
 }
 
 bool operands_aligned(const GradWeightArguments& arguments) {
-  return is_aligned(arguments.grad) && is_aligned(arguments.input) && is_aligned(arguments.result);
+  return is_aligned(arguments.gradient.grad) && is_aligned(arguments.input) && is_aligned(arguments.result);
 }
 
 GradWeightParams make_grad_weight_params(const GradWeightArguments& arguments, const GradWeightPlan& plan) {

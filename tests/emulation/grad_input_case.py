@@ -61,7 +61,8 @@ class Data:
     """What goes in, rounded to the case's type; `grad` has NaN and infinities in every invalid output."""
 
     grad: np.ndarray
-    valid: np.ndarray | None
+    valid: np.ndarray | None  # (images, *output_size, windows)
+    scale: np.ndarray | None  # as valid, 0 where that is
     mask: np.ndarray | None
     weight: np.ndarray
 
@@ -84,20 +85,41 @@ def flags(rng: np.random.Generator, shape: tuple[int, ...], fraction: float) -> 
     return np.where(rng.random(shape) < fraction, rng.choice([1, 2, 255], shape), 0).astype(np.uint8)
 
 
-def make_data(case: Case, mask: np.ndarray | None = None, has_valid: bool = True, valid_outputs: float = 0.7) -> Data:
+def make_scale(rng: np.random.Generator, case: Case, valid: np.ndarray | None) -> np.ndarray | None:
+    """Of window sums that are anything, but for the normalization that has none."""
+    if valid is None or case.normalization == "none":
+        return None
+    window_size = 9
+    sums = rng.integers(1, window_size + 1, valid.shape)
+    return np.where(valid != 0, window_size / sums, 0.0).astype(np.float64 if case.dtype == "float64" else np.float32)
+
+
+def trapped(rng: np.random.Generator, values: np.ndarray, holes: np.ndarray | None, dtype: str) -> np.ndarray:
+    """Values as stored, with NaN and infinities in the holes, which may be of all channels or of groups of them."""
+    stored = encode(values, dtype)
+    if holes is not None:
+        where = np.broadcast_to(per_channel(holes, values.shape[-1]), values.shape)
+        traps = encode(np.array([np.nan, np.inf, -np.inf]), dtype)
+        stored[where] = rng.choice(traps, int(where.sum()))
+    return stored
+
+
+def per_channel(windows: np.ndarray, channels: int) -> np.ndarray:
+    return np.repeat(windows, channels // windows.shape[-1], -1)
+
+
+def make_data(
+    case: Case, mask: np.ndarray | None = None, has_valid: bool = True, valid_outputs: float = 0.7, windows: int = 1
+) -> Data:
     rng = np.random.default_rng(case.seed)
     images = case.images_of_mask
     if mask is None and images > 0:
         mask = flags(rng, (images, *case.size), case.valid_fraction)
-    grad = encode(rng.standard_normal((case.batch, *case.output_size, case.filters)), case.dtype)
-    valid = None
-    if has_valid:
-        valid = flags(rng, (max(images, 1), *case.output_size), valid_outputs)
-        invalid = np.broadcast_to(valid == 0, (case.batch, *case.output_size))
-        traps = encode(np.array([np.nan, np.inf, -np.inf]), case.dtype)
-        grad[invalid] = rng.choice(traps, (int(invalid.sum()), case.filters))
+    grad = rng.standard_normal((case.batch, *case.output_size, case.filters))
+    valid = flags(rng, (max(images, 1), *case.output_size, windows), valid_outputs) if has_valid else None
+    stored = trapped(rng, grad, None if valid is None else valid == 0, case.dtype)
     weight = encode(rng.standard_normal((case.filters, *case.kernel, case.channels // case.groups)), case.dtype)
-    return Data(grad, valid, mask, weight)
+    return Data(stored, valid, make_scale(rng, case, valid), mask, weight)
 
 
 def answer(case: Case, data: Data) -> Answer:
@@ -105,13 +127,16 @@ def answer(case: Case, data: Data) -> Answer:
     grad, weight = factors(data.grad, case), factors(data.weight, case)
     outputs = (case.batch, *case.output_size)
     positions = (case.batch, *case.size)
-    valid = np.ones(outputs, bool)
+    valid, scale = np.ones((*outputs, 1), bool), np.ones((*outputs, 1))
     if data.valid is not None:
-        valid = np.broadcast_to(data.valid != 0, outputs)
+        valid = np.broadcast_to(data.valid != 0, (*outputs, data.valid.shape[-1]))
+    if data.scale is not None:
+        scale = np.broadcast_to(data.scale.astype(np.float64), valid.shape)
     mask = np.ones(positions, bool)
     if data.mask is not None:
         mask = np.broadcast_to(data.mask != 0, positions)
-    given = np.where(valid[..., None], grad, 0.0).reshape(*outputs, case.groups, -1)
+    given = np.where(per_channel(valid, case.filters), grad, 0.0) * per_channel(scale, case.filters)
+    given = given.reshape(*outputs, case.groups, -1)
     sums = np.zeros((*positions, case.groups, case.channels // case.groups))
     magnitude = np.zeros_like(sums)
     live = np.zeros((case.taps, *positions), bool)
@@ -126,10 +151,15 @@ def answer(case: Case, data: Data) -> Answer:
         w = weight[:, tap[0], tap[1], tap[2]].reshape(case.groups, -1, case.channels // case.groups)
         sums[target] += np.einsum("ndhwgk,gkc->ndhwgc", given[source], w)
         magnitude[target] += np.einsum("ndhwgk,gkc->ndhwgc", np.abs(given[source]), np.abs(w))
-        live[index][target] = valid[source]
+        live[index][target] = valid.any(-1)[source]
     live &= mask
     flat = (*positions, case.channels)
     return Answer(np.where(mask[..., None], sums.reshape(flat), 0.0), magnitude.reshape(flat), live)
+
+
+def rounds_factors(data: Data, config: str, exact: tuple[str, ...] = ("mma", "simt", "tf32", "depthwise")) -> bool:
+    """Whether factors are scaled, and rounded to the type again: a mutant does not say what it runs."""
+    return data.scale is not None and not config.startswith(exact)
 
 
 def run(
@@ -143,6 +173,8 @@ def run(
     arrays = {
         "grad": guarded(data.grad, case.offset),
         "valid": None if data.valid is None else guarded(data.valid),
+        "scale": None if data.scale is None else guarded(data.scale),
+        "window_channels": 1 if data.valid is None else data.valid.shape[-1],
         "mask": None if data.mask is None else guarded(data.mask),
         "weight": guarded(data.weight, case.offset),
         "grad_input": poisoned((case.batch, *case.size, case.channels), NUMPY_TYPES[case.dtype], case.offset),
@@ -158,10 +190,11 @@ def check(
     mask: np.ndarray | None = None,
     has_valid: bool = True,
     valid_outputs: float = 0.7,
+    windows: int = 1,
     **options: Any,
 ) -> Run:
     """Runs the case and compares everything it wrote; returns what it did."""
-    data = make_data(case, mask, has_valid, valid_outputs)
+    data = make_data(case, mask, has_valid, valid_outputs, windows)
     done = run(emulation, case, data, **options)
     if case.config:
         assert done.config == case.config
@@ -171,16 +204,19 @@ def check(
     nothing = ~expected.live.any(axis=0)
     assert not got[nothing].any(), f"{np.count_nonzero(got[nothing])} values where there is nothing to sum"
     terms = case.taps * case.filters // case.groups + 4
+    if data.scale is not None:
+        terms += 4 * case.taps  # a quotient and a product
+    of_factors = ROUNDING[case.dtype] if rounds_factors(data, done.config) else 0.0
     bound = (
         ROUNDING[case.dtype] * np.abs(want)
-        + terms * ACCUMULATOR_ROUNDING[case.dtype] * expected.magnitude
+        + (terms * ACCUMULATOR_ROUNDING[case.dtype] + of_factors) * expected.magnitude
         + SMALLEST[case.dtype]
     )
     assert not np.isnan(got).any(), f"{np.isnan(got).sum()} NaN where the answer is finite"
     worst = np.max(np.abs(got - want) - bound, initial=-np.inf)
     assert worst <= 0, f"an element is off by {worst} beyond its bound"
     norm = np.linalg.norm(want)
-    allowed = ROUNDING[case.dtype] + math.sqrt(terms) * 4 * ACCUMULATOR_ROUNDING[case.dtype]
+    allowed = ROUNDING[case.dtype] + of_factors + math.sqrt(terms) * 4 * ACCUMULATOR_ROUNDING[case.dtype]
     assert norm == 0 or np.linalg.norm(got - want) <= allowed * norm + SMALLEST[case.dtype] * math.sqrt(got.size)
     return done
 

@@ -38,44 +38,47 @@ int call_forward(Launch run, const MutantCall& call) {
   });
 }
 
-// grad, valid, mask, weight, grad_input, which is written, and row_order.
+// The first three arrays; the first integer after the problem's is the count of window channels.
+inline OutputGradient mutant_gradient(const MutantCall& call) {
+  return {call.arrays[0], call.array<const uint8_t>(1), call.arrays[2], static_cast<int32_t>(*call.more())};
+}
+
+// grad, valid, scale, mask, weight, grad_input, which is written, and row_order.
 template <class Launch>
 int call_grad_input(Launch run, const MutantCall& call) {
   GradInputArguments arguments;
   arguments.problem = call.problem();
   arguments.dtype = call.dtype();
-  arguments.grad = call.arrays[0];
-  arguments.valid = call.array<const uint8_t>(1);
-  arguments.mask = call.array<const uint8_t>(2);
-  arguments.weight = call.arrays[3];
-  arguments.grad_input = call.arrays[4];
-  arguments.row_order = call.array<const uint32_t>(5);
+  arguments.gradient = mutant_gradient(call);
+  arguments.mask = call.array<const uint8_t>(3);
+  arguments.weight = call.arrays[4];
+  arguments.grad_input = call.arrays[5];
+  arguments.row_order = call.array<const uint32_t>(6);
   return report(call, [&] {
     GlobalMemory memory;
-    call.add_arrays(memory, {"grad", "valid", "mask", "weight", "grad_input", "row_order"}, 4, 4);
+    call.add_arrays(memory, {"grad", "valid", "scale", "mask", "weight", "grad_input", "row_order"}, 5, 5);
     return run(arguments, call.options(), memory);
   });
 }
 
-// grad, valid, input, mask, grad_weight, which is written. The problem's integers, and the splits. `run` gets
-// these, too, and in place of memory a function that registers the arrays, since it launches several kernels;
-// it returns the counters of the sums and of their reduction.
+// grad, valid, scale, input, mask, grad_weight, which is written. The integers of grad_input, and the splits.
+// `run` gets these, too, and in place of memory a function that registers the arrays, since it launches
+// several kernels; it returns the counters of the sums and of their reduction.
 template <class Launch>
 int call_grad_weight(Launch run, const MutantCall& call) {
   GradWeightArguments arguments;
   arguments.problem = call.problem();
   arguments.dtype = call.dtype();
-  arguments.grad = call.arrays[0];
-  arguments.valid = call.array<const uint8_t>(1);
-  arguments.input = call.arrays[2];
-  arguments.mask = call.array<const uint8_t>(3);
-  arguments.result = call.arrays[4];
+  arguments.gradient = mutant_gradient(call);
+  arguments.input = call.arrays[3];
+  arguments.mask = call.array<const uint8_t>(4);
+  arguments.result = call.arrays[5];
   const auto register_arrays = [&](GlobalMemory& memory) {
-    call.add_arrays(memory, {"grad", "valid", "input", "mask", "grad_weight"}, 4, 4);
+    call.add_arrays(memory, {"grad", "valid", "scale", "input", "mask", "grad_weight"}, 5, 5);
   };
   return report(call, [&] {
     auto [sums, reduction] =
-        run(arguments, static_cast<int32_t>(*call.more()), call.options(), register_arrays);
+        run(arguments, static_cast<int32_t>(call.more()[1]), call.options(), register_arrays);
     for (size_t i = 0; i < kCounts; ++i) sums.values[i] += reduction.values[i];
     return sums;
   });

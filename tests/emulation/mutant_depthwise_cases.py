@@ -34,6 +34,9 @@ def check_all(mutant: MutantLibrary, tf32: bool) -> None:
         if case is WHOLE:
             for done in runs:
                 check_no_conflicts(done.counters, case)
+    for case in (depthwise(8, batch=2), depthwise(6, dtype="float32", normalization="none")):
+        grad_input_case.check(mutant, case, windows=case.channels)
+        grad_weight_case.check(mutant, case, splits=1, windows=case.channels)
     grad_input_case.check_holes_stay_empty(mutant, depthwise(4))
 
 

@@ -30,6 +30,6 @@ extern "C" int run_grad_input_row_keys(const MutantCall& call) {
   GradInputArguments arguments;
   arguments.problem = call.problem();
   arguments.mask = call.array<const uint8_t>(0);
-  arguments.valid = call.array<const uint8_t>(1);
+  arguments.gradient.valid = call.array<const uint8_t>(1);
   return report_row_keys<GradInput>(call, arguments, {"mask", "valid", "keys", "numbers"});
 }

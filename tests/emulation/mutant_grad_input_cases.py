@@ -42,6 +42,7 @@ def check_all(mutant: MutantLibrary, tf32: bool) -> None:
     of = variant(tf32)
     for case in map(of, MMA_CASES if tf32 else MMA_CASES + SIMT_CASES):
         check_no_conflicts(check(mutant, case).counters, case)
+    check(mutant, of(replace(BASE, groups=2, channels=16, filters=16, batch=2)), windows=2)
     for case in map(of, COUNTED):
         wanted = expected_mma(case, answer(case, make_data(case)).live, BLOCK, BLOCK, 16 if tf32 else 32)
         check_products(check(mutant, case).counters, wanted, case)

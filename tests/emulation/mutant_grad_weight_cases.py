@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from forward_case import Case, line
-from grad_weight_case import answer, check, expected_mma, make_data
+from grad_weight_case import answer, check, check_scaled_input, expected_mma, make_data
 from mutant_library import MutantLibrary, check_no_conflicts, check_products, main, variant
 
 BLOCK = 64  # both tiles are 64 x 64
@@ -35,6 +35,9 @@ def check_all(mutant: MutantLibrary, tf32: bool) -> None:
     of = variant(tf32)
     for splits in (1, 2):
         check_no_conflicts(check(mutant, of(DENSE), has_valid=False, splits=splits).counters, DENSE)
+    if not tf32:
+        check_scaled_input(mutant, replace(DENSE, size=(1, 1, 1), mask_batch=1))
+    check(mutant, of(replace(BASE, groups=2, channels=16, filters=16, batch=2)), splits=1, windows=2)
     for case, splits in MMA_CASES if tf32 else MMA_CASES + SIMT_CASES:
         check(mutant, of(case), splits=splits)
     for base, splits in COUNTED:

@@ -15,16 +15,16 @@ from forward_case import Case
 NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
 MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
 AXES = ("input", "output", "kernel", "stride", "padding", "dilation")
-SCALE_GRAD = ("batch", "positions", "filters", "window_batch", "window_channels", "window_size", "soft")
+GRAD_BIAS = ("batch", "positions", "filters", "window_batch", "window_channels")
 # The arrays of each function, in its order.
 FORWARD = (
     "input", "mask", "weight", "bias", "given_sum", "given_valid", "output", "out_mask", "window_sum", "row_order"
 )  # fmt: skip
 ARRAYS = {
     "forward": FORWARD,
-    "grad_input": ("grad", "valid", "mask", "weight", "grad_input", "row_order"),
-    "grad_weight": ("grad", "valid", "input", "mask", "grad_weight"),
-    "scale_grad": ("grad", "valid", "window_sum", "scaled", "grad_bias", "partial_sums"),
+    "grad_input": ("grad", "valid", "scale", "mask", "weight", "grad_input", "row_order"),
+    "grad_weight": ("grad", "valid", "scale", "input", "mask", "grad_weight"),
+    "grad_bias": ("grad", "valid", "grad_bias", "partial_sums"),
     "forward_row_keys": ("mask", "keys", "numbers"),
     "grad_input_row_keys": ("mask", "valid", "keys", "numbers"),
     "window": ("mask", "channel_sums", "window_sum", "valid", "fraction"),
@@ -72,12 +72,15 @@ class MutantLibrary:
         return {"config": config, **self._convolve("forward", problem, dtype, arrays, more, **options)}
 
     def grad_input(self, problem: Numbers, dtype: str, arrays: Numbers, *, config: str, **options: Any) -> Numbers:
-        return {"config": config, **self._convolve("grad_input", problem, dtype, arrays, **options)}
+        return {
+            "config": config,
+            **self._convolve("grad_input", problem, dtype, arrays, (arrays["window_channels"],), **options),
+        }
 
     def grad_weight(
         self, problem: Numbers, dtype: str, arrays: Numbers, *, config: str, splits: int, **options: Any
     ) -> Numbers:
-        done = self._convolve("grad_weight", problem, dtype, arrays, (splits,), **options)
+        done = self._convolve("grad_weight", problem, dtype, arrays, (arrays["window_channels"], splits), **options)
         return {"config": config, "splits": splits, "reduction": {}, **done}
 
     def forward_row_keys(self, problem: Numbers, arrays: Numbers) -> Numbers:
@@ -86,10 +89,8 @@ class MutantLibrary:
     def grad_input_row_keys(self, problem: Numbers, arrays: Numbers) -> Numbers:
         return {"bits": self._convolve("grad_input_row_keys", problem, "bfloat16", arrays)["counters"]["mma"]}
 
-    def scale_grad(self, problem: Numbers, dtype: str, arrays: Numbers, seed: int, preempt: bool) -> Numbers:
-        integers = [problem[name] for name in SCALE_GRAD]
-        integers += [NORMALIZATIONS.index(problem["normalization"]), problem["bias_from_all"]]
-        return self._call("scale_grad", integers, dtype, arrays, seed=seed)
+    def grad_bias(self, problem: Numbers, dtype: str, arrays: Numbers, seed: int, preempt: bool) -> Numbers:
+        return self._call("grad_bias", [problem[name] for name in GRAD_BIAS], dtype, arrays, seed=seed)
 
     def window(self, problem: Numbers, dtype: str, mask: Numbers, arrays: Numbers) -> Numbers:
         return self._of_mask("window", problem, dtype, mask["soft"], mask["parts"], {**arrays, "mask": mask["data"]})

@@ -48,12 +48,14 @@ SIMT_TILE = "device/simt.cuh"
 FORWARD = "kernels/forward.cuh"
 GRAD_INPUT = "kernels/grad_input.cuh"
 EPILOGUE = "device/epilogue.cuh"
+WARP_TILE = "device/mma.cuh"
 WINDOW_SCALE = "device/window_scale.cuh"
-SCALE_GRAD = "kernels/scale_grad.cuh"
+GRAD_BIAS = "kernels/grad_bias.cuh"
+TAP_SCALES = "device/tap_scales.cuh"
 ROW_BLOCKS = "device/row_blocks.cuh"
 BARRIER = "__syncthreads();"
 PASSES = (
-    "forward", "forward_tf32", "grad_input", "grad_input_tf32", "grad_weight", "grad_weight_tf32", "scale_grad",
+    "forward", "forward_tf32", "grad_input", "grad_input_tf32", "grad_weight", "grad_weight_tf32", "grad_bias",
     "masks", "depthwise", "few_channels",
 )  # fmt: skip
 
@@ -197,14 +199,16 @@ GRAD_INPUT_MUTANTS = tuple(
         ("grad: put over stages still read", MMA, BARRIER + "  // every", "// every", ("race",)),
         ("grad: epilogue before all have put", MMA, "sums.put(smem);\n  " + BARRIER, "sums.put(smem);", ("race",)),
         ("grad: tap list before the bitsets", PROLOGUE, "tile, smem);\n  " + BARRIER, "tile, smem);", ("race",)),
-        ("grad: tap list read too early", PROLOGUE, "(params, smem);\n  " + BARRIER, "(params, smem);", ("race",)),
+        ("grad: tap list read too early", PROLOGUE, "(params.problem, smem);\n  " + BARRIER, "(params.problem, smem);",
+         ("race",)),
         ("grad: simt epilogue before the put", SIMT, "sums.put(smem);\n  " + BARRIER, "sums.put(smem);", ("race",)),
         ("grad: simt reads before the first put", SIMT, "  }\n  " + BARRIER + "\n  for", "  }\n  for", ("race",)),
         ("grad: wait for one group too few", MMA, "kStages - 2>", "kStages - 1>", ("async",)),
         ("invalid outputs read", PROLOGUE, "params.source_valid == nullptr ||", "true ||", ("wrong",)),
         ("valid of the first image for all", PROLOGUE, "problem.mask_batch > 1 ? row.image : 0", "0", ("wrong",)),
         ("holes gather", GRAD_INPUT, "params.mask == nullptr ||", "true ||", ("wrong",)),
-        ("holes multiplied by zero", GRAD_INPUT, "row.valid() ? sum : Acc{0}", "row.valid() * sum", ("wrong",)),
+        ("holes multiplied by zero", GRAD_INPUT, "row.place.valid() ? sum : Acc{0}", "row.place.valid() * sum",
+         ("wrong",)),
         ("mask of the first image for all", GRAD_INPUT, "problem.mask_batch > 1 ? place.image : 0", "0", ("wrong",)),
         ("rows of no position stored", EPILOGUE, "if (finish.position < 0) return;", "", ("out_of_bounds",)),
         ("every class as large as the first", GRAD_INPUT, "params.class_stride[axis], class_first[axis])",
@@ -229,43 +233,64 @@ GRAD_INPUT_MUTANTS = tuple(
          "Tile::place(row_ + i * kRowsAtOnce, chunk_),\n" + 34 * " " + "weight + i",
          "((row_ + i * kRowsAtOnce) * kRowChunks + chunk_) * kVectorBytes, weight + i", ("wrong",)),
         ("simt channel tail loaded", SIMT_TILE, "row_ + i * kRowsAtOnce < columns_", "true", ("out_of_bounds",)),
+        # The scale.
+        ("windows of the first group for all", PROLOGUE, "(windows > 1 ? group : 0)", "0", ("wrong",)),
+        ("scale of the first group for all", GRAD_INPUT, "(windows > 1 ? tile.group : 0)", "0", ("wrong",)),
+        ("scale of the first image for all", GRAD_INPUT, "problem.window_batch() > 1 ? row.image : 0", "0",
+         ("wrong",)),
+        ("scale of the window under tap 0", GRAD_INPUT, "(row_window + ahead) * windows", "row_window * windows",
+         ("wrong", "out_of_bounds")),
+        ("scale of another row's window", TAP_SCALES, "row_result<RowResult>(row(i))",
+         "row_result<RowResult>(0)", ("wrong", "out_of_bounds")),
+        ("scale where the row has no such tap", TAP_SCALES, "if (word >> (tap % kTapsPerWord) & 1)", "",
+         ("wrong", "out_of_bounds")),
+        ("unit of a tap that adds nothing", TAP_SCALES, "if (adds) unit_[i] = next_[i];", "unit_[i] = next_[i];",
+         ("wrong",)),
+        ("unit of the first tap kept", TAP_SCALES, "if (adds) unit_[i] = next_[i];", "", ("wrong",)),
+        ("factors upside down", TAP_SCALES, "unit_[i] / next_[i] : 1", "next_[i] / unit_[i] : 1", ("wrong",)),
+        ("last unit forgotten", TAP_SCALES, "if (scaled()) sums.multiply_rows(factors(put_taps_));", "", ("wrong",)),
+        ("units over factors still read", TAP_SCALES, "tap % kSlots", "0", ("race",)),
+        ("units applied before all are put", MMA, BARRIER + "  // every", "// every", ("race",)),
+        ("every step of a tap enters it", TAP_SCALES, "if (applied_ == 0) sums", "sums", ("wrong", "race")),
+        ("factor of the next tap", TAP_SCALES, "factors(applied_taps_++)", "factors(++applied_taps_)",
+         ("wrong", "race")),
+        ("factors of other rows", WARP_TILE, "row_ + m * kMmaM + half * 8 + lane_ / 4)",
+         "row_ + m * kMmaM + lane_ / 4)", ("wrong",)),
+        ("simt scale forgotten", SIMT_TILE, "if (params_.scale != nullptr)\n", "if (false)\n", ("wrong",)),
+        ("simt scale of the first row", SIMT_TILE, "row_result<RowResult>(row_ + i * kRowsAtOnce)",
+         "row_result<RowResult>(row_)", ("wrong", "out_of_bounds")),
     )
 )  # fmt: skip
-SCALE_GRAD_MUTANTS = tuple(
-    Mutant(name, SCALE_GRAD, old, new, caught_as, "scale_grad")
-    for name, old, new, caught_as in (
-        ("scale_grad: reduction without its barrier", BARRIER + "\n  if (warp > 0 || lane", "if (warp > 0 || lane",
-         ("race",)),
-        ("scale_grad: bias summed without its barrier", BARRIER + "\n  if (warp > 0 || column",
-         "if (warp > 0 || column", ("race",)),
-        ("scale_grad: row tail", "const bool exists = at < thread.end;", "const bool exists = true;",
-         ("out_of_bounds", "race")),
-        ("scale_grad: row tail stored", "if (at >= thread.end) break;", "", ("race", "out_of_bounds")),
-        ("scale_grad: column tail loaded", "if (column < problem.filters) {", "{", ("out_of_bounds", "race")),
-        ("scale_grad: column tail of the partial sums", "|| column >= params.problem.filters) return;", ") return;",
-         ("out_of_bounds", "race")),
-        ("scale_grad: column tail of the bias", "if (warp > 0 || column >= filters)", "if (warp > 0)",
-         ("out_of_bounds",)),
-        ("scale_grad: invalid outputs read", "valid[i] || (exists && sums_invalid)", "exists", ("wrong",)),
-        ("scale_grad: invalid outputs multiplied by zero", "valid[i] ? scale[i] * value : Acc{0}", "scale[i] * value",
-         ("wrong",)),
-        ("scale_grad: bias of invalid outputs forgotten", "(exists && sums_invalid)", "false", ("wrong",)),
-        ("scale_grad: windows of the first group for all", "column / problem.filters_per_window()", "0", ("wrong",)),
-        ("scale_grad: rows of a warp not added up", "distance >= params.threads_per_row", "distance >= 32", ("wrong",)),
-        ("scale_grad: columns of a warp added up", "distance >= params.threads_per_row", "distance >= 1", ("wrong",)),
-        ("scale_grad: last warp forgotten", "for (int32_t w = 0; w < kScaleGradWarps; ++w) {",
-         "for (int32_t w = 0; w + 1 < kScaleGradWarps; ++w) {", ("wrong",)),
-        ("scale_grad: last partial sum forgotten", "block < params.row_blocks;", "block + 1 < params.row_blocks;",
-         ("wrong",)),
-        ("scale_grad: chunks of a warp interleaved", "(warp * Types::kChunks + c) * 32 + lane, chunk",
-         "(warp * 32 + lane) * Types::kChunks + c, chunk", ("wrong", "counters")),
-    )
-) + tuple(
-    Mutant(name, file, old, new, caught_as, "scale_grad")
+GRAD_BIAS_MUTANTS = tuple(
+    Mutant(name, file, old, new, caught_as, "grad_bias")
     for name, file, old, new, caught_as in (
-        ("scale_grad: shared windows end with the image", ROW_BLOCKS, "if (at_ >= rows_) at_ -= rows_;", "",
+        ("grad_bias: reduction without its barrier", GRAD_BIAS, BARRIER + "\n  if (warp > 0 || lane",
+         "if (warp > 0 || lane", ("race",)),
+        ("grad_bias: summed without its barrier", GRAD_BIAS, BARRIER + "\n  if (warp > 0 || column",
+         "if (warp > 0 || column", ("race",)),
+        ("grad_bias: row tail", GRAD_BIAS, "const bool exists = at < thread.end;", "const bool exists = true;",
+         ("out_of_bounds", "wrong")),
+        ("grad_bias: column tail loaded", GRAD_BIAS, "if (column < problem.filters) {", "{", ("out_of_bounds", "race")),
+        ("grad_bias: column tail of the partial sums", GRAD_BIAS, "|| column >= params.problem.filters) return;",
+         ") return;", ("out_of_bounds", "race")),
+        ("grad_bias: column tail of the bias", GRAD_BIAS, "if (warp > 0 || column >= filters)", "if (warp > 0)",
          ("out_of_bounds",)),
-        ("scale_grad: soft sums as integers", WINDOW_SCALE, "if (windows.soft)", "if (false)", ("wrong",)),
+        ("grad_bias: invalid outputs read", GRAD_BIAS, "ptx::load_global(params.valid + window) != 0", "true",
+         ("wrong",)),
+        ("grad_bias: windows of the first group for all", GRAD_BIAS, "column / problem.filters_per_window()", "0",
+         ("wrong",)),
+        ("grad_bias: rows of a warp not added up", GRAD_BIAS, "distance >= params.threads_per_row", "distance >= 32",
+         ("wrong",)),
+        ("grad_bias: columns of a warp added up", GRAD_BIAS, "distance >= params.threads_per_row", "distance >= 1",
+         ("wrong",)),
+        ("grad_bias: last warp forgotten", GRAD_BIAS, "for (int32_t w = 0; w < kGradBiasWarps; ++w) {",
+         "for (int32_t w = 0; w + 1 < kGradBiasWarps; ++w) {", ("wrong",)),
+        ("grad_bias: last partial sum forgotten", GRAD_BIAS, "block < params.row_blocks;",
+         "block + 1 < params.row_blocks;", ("wrong",)),
+        ("grad_bias: chunks of a warp interleaved", GRAD_BIAS, "(warp * Types::kChunks + c) * 32 + lane, chunk",
+         "(warp * 32 + lane) * Types::kChunks + c, chunk", ("wrong", "counters")),
+        ("grad_bias: shared windows end with the image", ROW_BLOCKS, "if (at_ >= rows_) at_ -= rows_;", "",
+         ("out_of_bounds",)),
     )
 )  # fmt: skip
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
@@ -275,7 +300,7 @@ TF32_MUTANTS = tuple(Mutant(*fields) for fields in TF32)
 DEPTHWISE_MUTANTS = tuple(Mutant(*fields, "depthwise") for fields in DEPTHWISE)
 FEW_CHANNELS_MUTANTS = tuple(Mutant(*fields, "few_channels") for fields in FEW_CHANNELS)
 MUTANTS = (
-    *FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *SCALE_GRAD_MUTANTS,
+    *FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *GRAD_BIAS_MUTANTS,
     *MASKS_MUTANTS, *TF32_MUTANTS, *DEPTHWISE_MUTANTS, *FEW_CHANNELS_MUTANTS,
 )  # fmt: skip
 

@@ -117,9 +117,9 @@ def test_holes_change_nothing(case_of):
     case = depthwise(12, batch=2, kernel=(1, 5, 9), padding=((0, 0), (2, 2), (4, 4)))
     data = case_of.make_data(case)
     filled = dict(vars(data))
-    for name, where in (("x", data.mask), ("grad", getattr(data, "valid", None))):
+    for name, where in (("x", data.mask[..., None]), ("grad", getattr(data, "valid", None))):
         if name in filled:
-            filled[name] = np.where((where == 0)[..., None], encode(np.zeros(1), case.dtype)[0], filled[name])
+            filled[name] = np.where(where == 0, encode(np.zeros(1), case.dtype)[0], filled[name])
     first = case_of.run(KERNELS, case, data)
     for seed, preempt in ((1, False), (2, True)):
         again = case_of.run(KERNELS, case, type(data)(**filled), seed=seed, preempt=preempt)
@@ -140,6 +140,22 @@ def test_nothing_valid(case_of):
     loaded = [case_of.check(KERNELS, wide(case, n), **options).counters["global_load_bytes"] for n in (2, 3)]
     of_weights = 0 if case_of is grad_weight_case else case.taps * WIDEST[case.dtype] * 2
     assert loaded[1] - loaded[0] == of_weights
+
+
+@pytest.mark.parametrize("case_of", [grad_input_case, grad_weight_case])
+@EACH_DTYPE
+@pytest.mark.parametrize("normalization", ["ratio", "none"])
+def test_windows_of_channels(case_of, dtype, normalization):
+    """A gradient that is valid in some channels only."""
+    for channels in (5, 8):
+        case = depthwise(channels, dtype=dtype, batch=2, normalization=normalization)
+        case_of.check(KERNELS, case, windows=channels)
+
+
+@pytest.mark.parametrize("case_of", [grad_input_case, grad_weight_case])
+@EACH_DTYPE
+def test_without_a_scale(case_of, dtype):
+    case_of.check(KERNELS, depthwise(8, dtype=dtype, batch=2, normalization="none"))
 
 
 def test_a_hole_is_not_loaded():

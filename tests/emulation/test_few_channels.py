@@ -98,9 +98,9 @@ def test_holes_change_nothing(case_of, dtype):
     """Bit for bit: NaN and infinities under the mask leave no trace, whatever order threads run in."""
     case = Case(dtype=dtype, channels=3, filters=5, batch=2)
     data = case_of.make_data(case)
-    name, where = ("x", data.mask) if case_of is forward_case else ("grad", data.valid)
+    name, where = ("x", data.mask[..., None]) if case_of is forward_case else ("grad", data.valid)
     filled = dict(vars(data))
-    filled[name] = np.where((where == 0)[..., None], forward_case.encode(np.zeros(1), dtype)[0], filled[name])
+    filled[name] = np.where(where == 0, forward_case.encode(np.zeros(1), dtype)[0], filled[name])
     first = case_of.run(KERNELS, case, data)
     for seed, preempt in ((1, False), (2, True)):
         again = case_of.run(KERNELS, case, type(data)(**filled), seed=seed, preempt=preempt)
@@ -137,6 +137,14 @@ def test_grad_weight_splits_and_masks(dtype, splits, mask_batch):
 def test_grad_weight_of_volumes():
     case = Case(channels=3, filters=5, size=(5, 6, 7), kernel=(2, 3, 3), dilation=(2, 1, 1), stride=(1, 1, 2), batch=2)
     grad_weight_case.check(KERNELS, case, splits=2, preempt=True)
+
+
+@pytest.mark.parametrize("case_of", [grad_input_case, grad_weight_case])
+@EACH_HALF
+def test_windows_of_groups_and_no_scale(case_of, dtype):
+    case = Case(dtype=dtype, channels=6, filters=10, groups=2, batch=2)
+    case_of.check(KERNELS, case, windows=2)
+    case_of.check(KERNELS, replace(case, normalization="none"), windows=2)
 
 
 def test_grad_weight_is_packed():

@@ -125,8 +125,33 @@ def test_most_taps():
     ],
     ids=lambda case: f"{case.dtype}-{case.groups}-{case.channels}-{case.filters}-{case.stride[1]}",
 )
-def test_groups(base):
-    check(_emulation, base)
+@pytest.mark.parametrize("has_windows", [False, True])
+def test_groups(base, has_windows):
+    check(_emulation, base, windows=base.groups if has_windows else 1)
+
+
+@EACH_KERNEL
+def test_without_a_scale(base):
+    check(_emulation, replace(base, normalization="none", batch=2))
+    groups = {"groups": 2, "channels": 2 * base.channels, "filters": 2 * base.filters}
+    check(_emulation, replace(base, normalization="none", **groups), windows=2)
+
+
+@pytest.mark.parametrize("config", MMA)
+@pytest.mark.parametrize("filters", [8, 72])
+def test_a_scaled_gradient_beyond_fp16(config, filters):
+    """Its products with the weight are small enough."""
+    case = replace(BASE, dtype="float16", config=config, filters=filters, size=(1, 9, 40))
+    data = make_data(case)
+    valid = data.valid != 0
+    data.grad[valid[..., 0]] *= np.float16(15_000)
+    data.weight *= np.float16(0.005)
+    scaled = np.where(valid, np.abs(data.grad.astype(np.float64)) * data.scale, 0.0)
+    expected = answer(case, data)
+    assert scaled.max() > 65504 > np.abs(expected.grad_input).max()
+    got = run(_emulation, case, data).grad_input.astype(np.float64)
+    bound = 2.0**-11 * np.abs(expected.grad_input) + 1000 * 2.0**-24 * expected.magnitude
+    assert (np.abs(got - expected.grad_input) <= bound).all()
 
 
 @EACH_KERNEL
@@ -181,7 +206,7 @@ def test_empty_batch(base):
 
 def without_traps(case: Case, data: Data) -> Data:
     grad = data.grad.copy()
-    grad[np.broadcast_to(data.valid == 0, grad.shape[:-1])] = encode(np.zeros(1), case.dtype)[0]
+    grad[np.broadcast_to(data.valid[..., 0] == 0, grad.shape[:-1])] = encode(np.zeros(1), case.dtype)[0]
     return replace(data, grad=grad)
 
 
@@ -239,27 +264,34 @@ def test_half_a_plane_of_holes_costs_half(config):
 
 @EACH_KERNEL
 @pytest.mark.parametrize("stride", [1, 2])
-def test_no_bank_conflicts(base, stride):
+@pytest.mark.parametrize("normalization", ["ratio", "none"])
+def test_no_bank_conflicts(base, stride, normalization):
     """Of whole tiles: with fewer rows or channels some lanes idle, which could hide a conflict."""
     block_m, block_n, _ = base.tile
     case = replace(line(base, block_m * stride), channels=block_n, filters=64, stride=(1, 1, stride))
-    counters = check(_emulation, case).counters
+    counters = check(_emulation, replace(case, normalization=normalization)).counters
     assert {name: counters[name] for name in CONFLICTS} == dict.fromkeys(CONFLICTS, 0)
     assert counters["uninitialized_shared_bytes_read"] == 0
 
 
 @EACH_KERNEL
-def test_what_is_not_valid_is_not_read(base):
-    """Bytes the kernel asks for from grad: exactly those of live taps, once per tile of channels."""
+@pytest.mark.parametrize("normalization", ["ratio", "none"])
+def test_what_is_not_valid_is_not_read(base, normalization):
+    """Bytes the kernel asks for from grad: exactly those of live taps, once per tile of channels; and their scales,
+    which the ordinary cores load with each value."""
     case = replace(base, filters=8, channels=8, size=(1, 6, 10), mask_batch=1, valid_fraction=1.0)
+    case = replace(case, normalization=normalization)
     dense = check(_emulation, case, valid_outputs=1.0)
     sparse = check(_emulation, case, valid_outputs=0.4)
     dense_live = int(answer(case, make_data(case, valid_outputs=1.0)).live.sum())
     live = int(answer(case, make_data(case, valid_outputs=0.4)).live.sum())
     element = {"float64": 8, "float32": 4}.get(case.dtype, 2)
+    of_scales = 0
+    if normalization != "none":
+        of_scales = max(element, 4) * (8 if base.config.startswith("simt") else 1)
     loaded = sparse.counters["global_load_bytes"] + sparse.counters["cp_async_bytes"]
     loaded_dense = dense.counters["global_load_bytes"] + dense.counters["cp_async_bytes"]
-    assert loaded_dense - loaded == (dense_live - live) * 8 * element > 0
+    assert loaded_dense - loaded == (dense_live - live) * (8 * element + of_scales) > 0
 
 
 def test_stores_are_wide_where_channels_allow():

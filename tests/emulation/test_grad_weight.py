@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from forward_case import Case, decode, encode, line
-from grad_weight_case import answer, check, expected_mma, make_data, run
+from grad_weight_case import answer, check, check_scaled_input, expected_mma, make_data, run
 
 from maskconv_ext import _emulation
 
@@ -97,7 +97,7 @@ def test_lists_of_several_parts(base, beyond, valid_fraction):
     """Rows enough that the list of live rows is filled, used and filled again, with a rest to carry over."""
     scan = _emulation.grad_weight_rows_per_scan(base.config)
     case = replace(pointwise(base, 4 * scan + 3 * scan * (valid_fraction < 1) + beyond), valid_fraction=valid_fraction)
-    check(_emulation, replace(case, filters=8, channels=8), has_valid=False, splits=1)
+    check(_emulation, replace(case, filters=8, channels=8), valid_outputs=1.0, splits=1)
 
 
 GEOMETRIES = {
@@ -150,8 +150,32 @@ def test_few_channels_and_many_taps(dtype, channels):
     ids=lambda case: f"{case.dtype}-{case.groups}-{case.channels}-{case.filters}",
 )
 @pytest.mark.parametrize("splits", [1, 3])
-def test_groups(base, splits):
-    check(_emulation, base, splits=splits)
+@pytest.mark.parametrize("has_windows", [False, True])
+def test_groups(base, splits, has_windows):
+    check(_emulation, base, splits=splits, windows=base.groups if has_windows else 1)
+
+
+@EACH_KERNEL
+def test_without_a_scale(base):
+    check(_emulation, replace(base, normalization="none", batch=2), splits=2)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("config", MMA)
+def test_a_scaled_input_is_rounded_once(config, dtype):
+    check_scaled_input(_emulation, replace(pointwise(BASE, 1), dtype=dtype, config=config, channels=64, filters=64))
+
+
+def test_a_scale_beyond_fp16():
+    """It overflows with what it multiplies, and makes no NaN of zeros."""
+    case = replace(pointwise(BASE, 40), dtype="float16", config=MMA[-1], valid_fraction=1.0)
+    data = make_data(case, valid_outputs=1.0)
+    data.scale[...] = 1e6
+    data.x[...] = 0
+    assert not run(_emulation, case, data, splits=1).grad_weight.any()
+    data.x[...] = 2
+    data.grad[...] = 1
+    assert np.isposinf(run(_emulation, case, data, splits=1).grad_weight).all()
 
 
 @EACH_KERNEL
@@ -201,7 +225,7 @@ def test_same_bits_whatever_the_order_of_threads(base, splits):
     clean = replace(data, x=data.x.copy(), grad=data.grad.copy())
     zero = encode(np.zeros(1), base.dtype)[0]
     clean.x[np.broadcast_to(data.mask == 0, data.x.shape[:-1])] = zero
-    clean.grad[np.broadcast_to(data.valid == 0, data.grad.shape[:-1])] = zero
+    clean.grad[np.broadcast_to(data.valid[..., 0] == 0, data.grad.shape[:-1])] = zero
     first = run(_emulation, base, data, splits=splits)
     for seed, preempt in ((1, False), (2, True)):
         again = run(_emulation, base, clean, splits=splits, seed=seed, preempt=preempt)
@@ -256,12 +280,13 @@ def test_patches_cost_what_they_leave():
 
 
 @EACH_KERNEL
-def test_no_bank_conflicts(base):
+@pytest.mark.parametrize("scaled", [False, True])
+def test_no_bank_conflicts(base, scaled):
     """Of whole tiles without a hole: lanes that idle could hide a conflict."""
     block_m, block_n, _ = base.tile
     case = replace(pointwise(base, 160), filters=block_m, channels=block_n, mask_batch=0)
     for splits in (1, 2):
-        done = check(_emulation, case, has_valid=False, splits=splits)
+        done = check(_emulation, case, has_valid=scaled, valid_outputs=1.0, splits=splits)
         for counters in (done.counters, done.reduction):
             assert {name: counters[name] for name in CONFLICTS} == dict.fromkeys(CONFLICTS, 0)
             assert counters["uninitialized_shared_bytes_read"] == 0
@@ -269,7 +294,8 @@ def test_no_bank_conflicts(base):
 
 @EACH_KERNEL
 def test_only_live_values_are_read(base):
-    """Bytes the kernel asks for: of x those of live taps, of grad those of rows with a live tap; and the masks."""
+    """Bytes the kernel asks for: of x those of live taps, of grad and its scale those of rows with a live tap; and the
+    masks."""
     case = replace(pointwise(base, 200), filters=8, channels=8, valid_fraction=0.3)
     done = check(_emulation, case, splits=1)
     live = int(answer(case, make_data(case)).live.sum())
@@ -277,7 +303,7 @@ def test_only_live_values_are_read(base):
     element = {"float64": 8, "float32": 4}.get(case.dtype, 2)
     loaded = done.counters["global_load_bytes"] + done.counters["cp_async_bytes"]
     masks = 200 + int((data.valid != 0).sum())
-    assert loaded == masks + live * (8 + 8) * element
+    assert loaded == masks + live * ((8 + 8) * element + max(element, 4))
 
 
 def test_more_than_2_31_elements(tmp_path):

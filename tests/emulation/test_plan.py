@@ -55,7 +55,7 @@ def test_what_tensor_cores_cannot_take_goes_to_simt() -> None:
 
 
 def test_every_tile_fits_the_shared_memory_it_is_offered() -> None:
-    most = 1024
+    most = 992  # with more, the tile of 128 x 128 is passed over where a block gets least
     for config in _emulation.gemm_configs():
         special = {"simt_64x32x8_s2": "float64", "tf32": "float32"}
         dtype = special.get(config) or special.get(config.split("_")[0], "bfloat16")

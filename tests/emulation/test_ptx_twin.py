@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from forward_case import round_to_tf32
+from forward_case import NUMPY_TYPES, decode, encode, round_to_tf32
 
 from maskconv_ext import _emulation
 
@@ -200,6 +200,35 @@ def test_round_to_tf32_takes_ties_away_from_zero() -> None:
     np.testing.assert_array_equal(got.view(np.uint32)[~nan], expected.view(np.uint32)[~nan])
 
 
+def pairs(name: str, seed: int) -> np.ndarray:
+    """Words of x, and the upper and lower halves of a scale: moderate values, then anything finite."""
+    rng = np.random.default_rng(seed)
+    dtype = {"f16": "float16", "bf16": "bfloat16"}[name]
+    x, scale = rng.standard_normal(4096), np.exp(rng.uniform(-3, 3, 4096))
+    upper = decode(encode(scale, dtype), dtype)
+    moderate = np.stack([encode(values, dtype).view(np.uint16) for values in (x, upper, scale - upper)])
+    anything = rng.integers(0, 2**15, (3, 4096), np.uint16) | rng.integers(0, 2, (3, 4096), np.uint16) << 15
+    largest = {"f16": 0x7BFF, "bf16": 0x7F7F}[name]
+    anything = np.where(anything & 0x7FFF > largest, anything & 0x83FF, anything).astype(np.uint16)
+    return np.concatenate([moderate, anything], 1).reshape(3, -1, 2).transpose(1, 0, 2).copy().view(np.uint32).ravel()
+
+
+@pytest.mark.parametrize("name", ["f16", "bf16"])
+def test_multiply_pair_rounds_a_product_with_a_scale_of_two_halves_once(name: str) -> None:
+    dtype = {"f16": "float16", "bf16": "bfloat16"}[name]
+    words = pairs(name, 13)[: 3 * 2048]
+    x, upper, lower = (decode_words(words[i::3], dtype) for i in range(3))
+    got = decode_words(run(f"multiply_pair_{name}", words), dtype)
+    small = decode(encode(x * lower, dtype), dtype)
+    np.testing.assert_array_equal(got, decode(encode(x * upper + small, dtype), dtype))
+    once = decode(encode(x * (upper + lower), dtype), dtype)
+    assert np.count_nonzero(got != once) < 0.02 * len(once)
+
+
+def decode_words(words: np.ndarray, dtype: str) -> np.ndarray:
+    return decode(np.ascontiguousarray(words).view(NUMPY_TYPES[dtype]), dtype)
+
+
 @pytest.mark.parametrize("size", MOVED_BYTES)
 def test_accesses_of_every_size_move_bytes_unchanged(size: int) -> None:
     words = random_words(4 * LANES)
@@ -306,6 +335,8 @@ GPU_INPUTS = {
     "mma_bf16": mma_words(*mma_tiles("bf16", 10)),
     "mma_tf32": tf32_words(*tf32_tiles(12)),
     "round_to_tf32": tf32_floats().view(np.uint32),
+    "multiply_pair_f16": pairs("f16", 14),
+    "multiply_pair_bf16": pairs("bf16", 15),
 }
 
 

@@ -1,15 +1,14 @@
-// Both kernels of the backward's first pass, launched on the emulated machine as launch/scale_grad.cu does.
+// Both kernels of the bias gradient, launched on the emulated machine as launch/grad_bias.cu does.
 #pragma once
 
 #include "emulation/launch.h"
-#include "kernels/scale_grad.cuh"
+#include "kernels/grad_bias.cuh"
 
 namespace maskconv::emulation {
 
 // Returns the counters of the first.
 template <class Element>
-Counters launch_scale_grad(const ScaleGradParams& params, const LaunchOptions& options,
-                           GlobalMemory& memory) {
+Counters launch_grad_bias(const GradBiasParams& params, const LaunchOptions& options, GlobalMemory& memory) {
   constexpr int32_t kWidest = kVectorBytes / sizeof(Element);
   const Dim3 block{kRowThreads, 1, 1};
   Counters counters;
@@ -17,11 +16,11 @@ Counters launch_scale_grad(const ScaleGradParams& params, const LaunchOptions& o
     const Dim3 grid{static_cast<unsigned>(params.blocks()), 1, 1};
     const bool wide = params.vector > 1;
     const size_t shared =
-        wide ? ScaleGradTypes<Element, kWidest>::kSharedBytes : ScaleGradTypes<Element, 1>::kSharedBytes;
+        wide ? GradBiasTypes<Element, kWidest>::kSharedBytes : GradBiasTypes<Element, 1>::kSharedBytes;
     counters = launch(grid, block, shared, options, memory,
-                      wide ? &scale_grad<Element, kWidest> : &scale_grad<Element, 1>, params);
+                      wide ? &grad_bias<Element, kWidest> : &grad_bias<Element, 1>, params);
   }
-  if (params.grad_bias != nullptr && params.bias_blocks() > 0) {
+  if (params.bias_blocks() > 0) {
     const Dim3 grid{static_cast<unsigned>(params.bias_blocks()), 1, 1};
     launch(grid, block, kRowThreads * sizeof(Accumulator<Element>), options, memory,
            &sum_partial_grad_bias<Element>, params);

@@ -1,16 +1,16 @@
-"""The cases that a mutant of the scale_grad kernels runs over (mutant_library.py)."""
+"""The cases that a mutant of the grad_bias kernels runs over (mutant_library.py)."""
 
 from __future__ import annotations
 
+from grad_bias_case import Case, check
 from mutant_library import MutantLibrary, check_no_conflicts, main
-from scale_grad_case import Case, check
 
 CASES = [
     Case(filters=64, positions=200),  # several blocks and steps, whole warps
     Case(filters=264, positions=5),  # a column tail of vectors
-    Case(filters=67, positions=50, dtype="float32", bias_from_all=True),
+    Case(filters=67, positions=50, dtype="float32", has_valid=False),
     Case(filters=64, batch=40, window_batch=1, positions=7),
-    Case(filters=32, window_channels=4, window_size=36, soft=True, dtype="float32"),
+    Case(filters=32, window_channels=4, dtype="float32"),
 ]
 
 

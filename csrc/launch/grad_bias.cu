@@ -1,21 +1,21 @@
 #include <cuda_runtime_api.h>
 
-#include "kernels/scale_grad.cuh"
+#include "kernels/grad_bias.cuh"
 #include "launch/device.h"
-#include "launch/scale_grad.h"
+#include "launch/grad_bias.h"
 
 namespace maskconv {
 namespace {
 
 template <class Element, int32_t kVector>
-void launch_pass(const ScaleGradParams& params, cudaStream_t stream) {
-  constexpr int32_t kShared = ScaleGradTypes<Element, kVector>::kSharedBytes;
-  scale_grad<Element, kVector>
+void launch_pass(const GradBiasParams& params, cudaStream_t stream) {
+  constexpr int32_t kShared = GradBiasTypes<Element, kVector>::kSharedBytes;
+  grad_bias<Element, kVector>
       <<<static_cast<unsigned>(params.blocks()), kRowThreads, kShared, stream>>>(params);
 }
 
 template <class Element>
-void launch(const ScaleGradParams& params, cudaStream_t stream) {
+void launch(const GradBiasParams& params, cudaStream_t stream) {
   if (params.blocks() > 0) {
     if (params.vector > 1) {
       launch_pass<Element, kVectorBytes / sizeof(Element)>(params, stream);
@@ -23,7 +23,7 @@ void launch(const ScaleGradParams& params, cudaStream_t stream) {
       launch_pass<Element, 1>(params, stream);
     }
   }
-  if (params.grad_bias == nullptr || params.bias_blocks() == 0) return;
+  if (params.bias_blocks() == 0) return;
   constexpr int32_t kShared = kRowThreads * sizeof(Accumulator<Element>);
   sum_partial_grad_bias<Element>
       <<<static_cast<unsigned>(params.bias_blocks()), kRowThreads, kShared, stream>>>(params);
@@ -31,8 +31,8 @@ void launch(const ScaleGradParams& params, cudaStream_t stream) {
 
 }  // namespace
 
-void launch_scale_grad(const ScaleGradArguments& arguments, void* cuda_stream) {
-  const ScaleGradParams params = make_scale_grad_params(arguments);
+void launch_grad_bias(const GradBiasArguments& arguments, void* cuda_stream) {
+  const GradBiasParams params = make_grad_bias_params(arguments);
   const auto stream = static_cast<cudaStream_t>(cuda_stream);
   switch (params.dtype) {
     case DType::kBFloat16:
@@ -48,7 +48,7 @@ void launch_scale_grad(const ScaleGradArguments& arguments, void* cuda_stream) {
       launch<double>(params, stream);
       break;
   }
-  check_cuda(cudaGetLastError(), "launching the scaling of the gradient");
+  check_cuda(cudaGetLastError(), "launching the bias gradient");
 }
 
 }  // namespace maskconv

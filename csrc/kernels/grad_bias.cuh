@@ -1,19 +1,18 @@
-// The backward's first pass: reads the gradient of the output once, and writes that of the accumulator and
-// partial sums of that of the bias. A second, small kernel adds these up, in a fixed order.
+// The gradient of the bias: reads that of the output once, and writes partial sums. A second, small kernel
+// adds these up, in a fixed order.
 #pragma once
 
 #include "device/element.cuh"
 #include "device/row_blocks.cuh"
-#include "device/window_scale.cuh"
-#include "plan/scale_grad.h"
+#include "plan/grad_bias.h"
 
 namespace maskconv {
 
-constexpr int32_t kScaleGradWarps = kRowThreads / 32;
+constexpr int32_t kGradBiasWarps = kRowThreads / 32;
 
 // A thread's vector, and its accumulators in shared memory: as 16-byte chunks, those of a warp side by side.
 template <class Element, int32_t kVector>
-struct ScaleGradTypes {
+struct GradBiasTypes {
   using Acc = Accumulator<Element>;
   static constexpr int32_t kChunk =
       kVector * int32_t{sizeof(Acc)} < kVectorBytes ? kVector : kVectorBytes / int32_t{sizeof(Acc)};
@@ -27,9 +26,9 @@ struct ScaleGradTypes {
 
 // Adds up the threads of a block that hold the same columns, and stores the block's partial sums.
 template <class Element, int32_t kVector>
-__device__ __forceinline__ void reduce_columns(const ScaleGradParams& params, Accumulator<Element>* sums,
+__device__ __forceinline__ void reduce_columns(const GradBiasParams& params, Accumulator<Element>* sums,
                                                int64_t row_block, int32_t column) {
-  using Types = ScaleGradTypes<Element, kVector>;
+  using Types = GradBiasTypes<Element, kVector>;
   using Acc = typename Types::Acc;
   using Chunk = typename Types::Chunk;
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -52,7 +51,7 @@ __device__ __forceinline__ void reduce_columns(const ScaleGradParams& params, Ac
   for (int32_t c = 0; c < Types::kChunks; ++c) {
     Chunk total{};
 #pragma unroll
-    for (int32_t w = 0; w < kScaleGradWarps; ++w) {
+    for (int32_t w = 0; w < kGradBiasWarps; ++w) {
       const Chunk chunk = ptx::load_shared(shared + (w * Types::kChunks + c) * 32 + lane);
 #pragma unroll
       for (int32_t i = 0; i < Types::kChunk; ++i) total.value[i] += chunk.value[i];
@@ -63,62 +62,44 @@ __device__ __forceinline__ void reduce_columns(const ScaleGradParams& params, Ac
 
 template <class Element, int32_t kVector>
 __global__ void __launch_bounds__(kRowThreads, kRowBlocksPerMultiprocessor)
-    scale_grad(const __grid_constant__ ScaleGradParams params) {
-  using Types = ScaleGradTypes<Element, kVector>;
-  using Acc = typename Types::Acc;
+    grad_bias(const __grid_constant__ GradBiasParams params) {
+  using Types = GradBiasTypes<Element, kVector>;
   using Vector = typename Types::Vector;
-  const ScaleGradProblem& problem = params.problem;
+  const GradBiasProblem& problem = params.problem;
   const RowThread thread(params, problem.rows());
   const int32_t column = thread.column;
 
-  Acc sums[kVector] = {};
+  typename Types::Acc sums[kVector] = {};
   if (column < problem.filters) {
-    const bool sums_invalid = problem.bias_from_all && params.grad_bias != nullptr;
-    const Windows windows{params.window_sum, params.valid, problem.window_channels,
-                          static_cast<int32_t>(problem.window_size), problem.soft};
     const int32_t window_channel = column / problem.filters_per_window();
     WrappedRow window_row(thread, problem.window_batch * problem.positions);
     for (int64_t row = thread.row; row < thread.end; row += int64_t{kRowUnroll} * thread.rows_at_once) {
       Vector values[kRowUnroll];
-      Acc scale[kRowUnroll];
-      bool valid[kRowUnroll];
 #pragma unroll
-      for (int32_t i = 0; i < kRowUnroll; ++i) {  // all loads before the first store
+      for (int32_t i = 0; i < kRowUnroll; ++i) {  // all loads before the first sum
         const int64_t at = row + i * thread.rows_at_once;
-        const int64_t window = *window_row * windows.channels + window_channel;
+        const int64_t window = *window_row * problem.window_channels + window_channel;
         const bool exists = at < thread.end;
-        valid[i] = exists && ptx::load_global(windows.valid + window) != 0;
-        scale[i] = valid[i] ? window_scale<Acc>(problem.normalization, windows, window) : Acc{0};
         values[i] = Vector{};
-        if (valid[i] || (exists && sums_invalid)) {
+        if (exists && (params.valid == nullptr || ptx::load_global(params.valid + window) != 0)) {
           const Element* from = static_cast<const Element*>(params.grad) + at * problem.filters + column;
           values[i] = ptx::load_global(reinterpret_cast<const Vector*>(from));
         }
         window_row.next();
       }
 #pragma unroll
-      for (int32_t i = 0; i < kRowUnroll; ++i) {
-        const int64_t at = row + i * thread.rows_at_once;
-        if (at >= thread.end) break;
-        Vector result;
+      for (int32_t i = 0; i < kRowUnroll; ++i)
 #pragma unroll
-        for (int32_t j = 0; j < kVector; ++j) {
-          const Acc value = to_accumulator(values[i].value[j]);
-          sums[j] += value;
-          result.value[j] = from_accumulator<Element>(valid[i] ? scale[i] * value : Acc{0});
-        }
-        Element* const to = static_cast<Element*>(params.scaled) + at * problem.filters + column;
-        ptx::store_global(reinterpret_cast<Vector*>(to), result);
-      }
+        for (int32_t j = 0; j < kVector; ++j) sums[j] += to_accumulator(values[i].value[j]);
     }
   }
-  if (params.grad_bias != nullptr) reduce_columns<Element, kVector>(params, sums, thread.row_block, column);
+  reduce_columns<Element, kVector>(params, sums, thread.row_block, column);
 }
 
 // A lane adds up a column, each warp every eighth row of it.
 template <class Element>
 __global__ void __launch_bounds__(kRowThreads)
-    sum_partial_grad_bias(const __grid_constant__ ScaleGradParams params) {
+    sum_partial_grad_bias(const __grid_constant__ GradBiasParams params) {
   using Acc = Accumulator<Element>;
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int32_t filters = params.problem.filters;
@@ -127,7 +108,7 @@ __global__ void __launch_bounds__(kRowThreads)
   Acc sum{0};
   if (column < filters)
 #pragma unroll 4
-    for (int64_t block = warp; block < params.row_blocks; block += kScaleGradWarps)
+    for (int64_t block = warp; block < params.row_blocks; block += kGradBiasWarps)
       sum += ptx::load_global(from + block * filters);
   Acc* const shared = reinterpret_cast<Acc*>(ptx::dynamic_smem());
   ptx::store_shared(shared + threadIdx.x, sum);
@@ -135,7 +116,7 @@ __global__ void __launch_bounds__(kRowThreads)
   if (warp > 0 || column >= filters) return;
   Acc total{0};
 #pragma unroll
-  for (int32_t w = 0; w < kScaleGradWarps; ++w) total += ptx::load_shared(shared + w * 32 + lane);
+  for (int32_t w = 0; w < kGradBiasWarps; ++w) total += ptx::load_shared(shared + w * 32 + lane);
   ptx::store_global(static_cast<Element*>(params.grad_bias) + column, from_accumulator<Element>(total));
 }
 

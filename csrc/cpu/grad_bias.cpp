@@ -5,19 +5,18 @@
 
 #include "cpu/engine.h"
 #include "cpu/rows.h"
-#include "cpu/scale.h"
 #include "cpu/store.h"
 #include "cpu/vector_ops.h"
 
 namespace maskconv::cpu {
 namespace {
 
-constexpr int64_t kChunkRows = 256;          // share a partial sum of the bias gradient
+constexpr int64_t kChunkRows = 256;          // share a partial sum
 constexpr int64_t kBlockElements = 1 << 12;  // converted or transposed at a time, in first-level cache
 
 // Rows [first, first + count), as (count, K): gathered into `to`, unless they lie so already.
 template <typename T, typename Acc>
-const Acc* gather(const ScaleGradProblem& problem, const T* grad, const Strides& strides, int64_t first,
+const Acc* gather(const GradBiasProblem& problem, const T* grad, const Strides& strides, int64_t first,
                   int64_t count, Acc* to) {
   const int64_t positions = problem.positions, filters = problem.filters;
   if (strides.channel == 1) {
@@ -38,49 +37,32 @@ const Acc* gather(const ScaleGradProblem& problem, const T* grad, const Strides&
 }
 
 template <typename T>
-void run(const Runtime& runtime, const ScaleGradProblem& problem, const T* grad, const Strides& strides,
-         const uint8_t* valid, const void* window_sum, T* scaled, T* grad_bias) {
+void run(const Runtime& runtime, const GradBiasProblem& problem, const T* grad, const Strides& strides,
+         const uint8_t* valid, T* grad_bias) {
   using Acc = typename Compute<T>::type;
-  struct Scratch {
-    Buffer<Acc> from, to, factor;
-  };
+  using Scratch = Buffer<Acc>;
   const int64_t rows = problem.rows(), filters = problem.filters, channels = problem.window_channels;
   if (filters == 0) return;
   const int64_t window_rows = problem.window_batch * problem.positions;
   const int64_t columns = problem.filters_per_window();
   const int64_t block_rows = std::clamp<int64_t>(kBlockElements / filters, 1, kChunkRows);
   const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
-  const Scale<Acc> scale(problem.normalization, problem.window_size, problem.soft, window_sum,
-                         problem.windows());
-  std::vector<Acc> partial(grad_bias ? chunks * filters : 0);
+  std::vector<Acc> partial(chunks * filters);
 
-  // Rows whose windows lie together.
-  const auto do_block = [&](int64_t first, int64_t count, Acc* sums, Scratch& scratch) {
-    const Acc* from = gather(problem, grad, strides, first, count, scratch.from.get(block_rows * filters));
-    Acc* to;
-    if constexpr (std::is_same_v<T, Acc>) {
-      to = scaled + first * filters;
-    } else {
-      to = scratch.to.get(block_rows * filters);
-    }
-    const int64_t window = first % window_rows * channels;
-    Acc* factor = scratch.factor.get(block_rows * channels);
-    for (int64_t i = 0; i < count * channels; ++i) factor[i] = scale(window + i);
-    for (int64_t g = 0; g < channels; ++g)
-      scale_rows(ScaledRows<Acc>{from + g * columns, to + g * columns, count, columns, filters, factor + g,
-                                 valid + window + g, channels},
-                 sums ? sums + g * columns : nullptr, problem.bias_from_all);
-    if constexpr (!std::is_same_v<T, Acc>) narrow(to, scaled + first * filters, count * filters);
-  };
   for_each_block<Scratch>(runtime, chunks, [&](int64_t chunk, Scratch& scratch) {
-    Acc* sums = grad_bias ? &partial[chunk * filters] : nullptr;
+    Acc* sums = &partial[chunk * filters];
     const int64_t last = std::min((chunk + 1) * kChunkRows, rows);
     for (int64_t first = chunk * kChunkRows, count; first < last; first += count) {
-      count = std::min({block_rows, last - first, window_rows - first % window_rows});
-      do_block(first, count, sums, scratch);
+      count =
+          std::min({block_rows, last - first, window_rows - first % window_rows});  // windows lie together
+      const Acc* from = gather(problem, grad, strides, first, count, scratch.get(block_rows * filters));
+      const uint8_t* counts = valid ? valid + first % window_rows * channels : nullptr;
+      for (int64_t g = 0; g < channels; ++g)
+        sum_rows(CountedRows<Acc>{from + g * columns, count, columns, filters, counts ? counts + g : nullptr,
+                                  channels},
+                 sums + g * columns);
     }
   });
-  if (!grad_bias) return;
   std::vector<double> total(filters);  // there may be very many partial sums
   for (int64_t chunk = 0; chunk < chunks; ++chunk)
     for (int64_t k = 0; k < filters; ++k) total[k] += partial[chunk * filters + k];
@@ -89,13 +71,11 @@ void run(const Runtime& runtime, const ScaleGradProblem& problem, const T* grad,
 
 }  // namespace
 
-void scale_grad(const Runtime& runtime, const ScaleGradProblem& problem, DType dtype, const void* grad,
-                const Strides& strides, const uint8_t* valid, const void* window_sum, void* scaled,
-                void* grad_bias) {
+void grad_bias(const Runtime& runtime, const GradBiasProblem& problem, DType dtype, const void* grad,
+               const Strides& strides, const uint8_t* valid, void* grad_bias) {
   dispatch(dtype, [&](auto element) {
     using T = decltype(element);
-    run(runtime, problem, static_cast<const T*>(grad), strides, valid, window_sum, static_cast<T*>(scaled),
-        static_cast<T*>(grad_bias));
+    run(runtime, problem, static_cast<const T*>(grad), strides, valid, static_cast<T*>(grad_bias));
   });
 }
 

@@ -1,54 +1,45 @@
-// The kernels of the backward's first pass over NumPy arrays.
+// The kernels of the bias gradient over NumPy arrays.
 
 #include <string>
 
 #include "emulation/bindings.h"
+#include "emulation/grad_bias_launch.h"
 #include "emulation/problem.h"
-#include "emulation/scale_grad_launch.h"
 
 namespace maskconv::emulation {
 namespace {
 
 namespace py = pybind11;
 
-// Arrays as the kernels take them: scaled, partial_sums and grad_bias are written. partial_sums may have more
-// rows than needed.
+// Arrays as the kernels take them: partial_sums and grad_bias are written. partial_sums may have more rows
+// than needed.
 template <class Element>
-py::dict run(ScaleGradArguments arguments, const py::dict& arrays, const LaunchOptions& options) {
+py::dict run(GradBiasArguments arguments, const py::dict& arrays, const LaunchOptions& options) {
   using Acc = Accumulator<Element>;
   GlobalMemory memory;
   arguments.dtype = kDType<Element>;
   arguments.grad = readable<Element>(memory, arrays["grad"], "grad");
   arguments.valid = readable<uint8_t>(memory, arrays["valid"], "valid");
-  arguments.window_sum =
-      arguments.problem.soft
-          ? static_cast<const void*>(readable<Acc>(memory, arrays["window_sum"], "window_sum"))
-          : readable<int32_t>(memory, arrays["window_sum"], "window_sum");
-  arguments.scaled = writable<Element>(memory, arrays["scaled"], "scaled");
   arguments.grad_bias = writable<Element>(memory, arrays["grad_bias"], "grad_bias");
   arguments.partial_sums = writable<Acc>(memory, arrays["partial_sums"], "partial_sums");
 
-  const ScaleGradParams params = make_scale_grad_params(arguments);
+  const GradBiasParams params = make_grad_bias_params(arguments);
   py::dict result;
   result["vector"] = params.vector;
   result["row_blocks"] = params.row_blocks;
-  result["counters"] = to_dict(launch_scale_grad<Element>(params, options, memory));
+  result["counters"] = to_dict(launch_grad_bias<Element>(params, options, memory));
   return result;
 }
 
 py::dict run_any(const py::dict& from, const std::string& dtype, const py::dict& arrays, uint64_t seed,
                  bool preempt) {
-  ScaleGradArguments arguments;
-  ScaleGradProblem& problem = arguments.problem;
+  GradBiasArguments arguments;
+  GradBiasProblem& problem = arguments.problem;
   problem.batch = from["batch"].cast<int64_t>();
   problem.positions = from["positions"].cast<int64_t>();
   problem.filters = from["filters"].cast<int32_t>();
   problem.window_batch = from["window_batch"].cast<int64_t>();
   problem.window_channels = from["window_channels"].cast<int32_t>();
-  problem.window_size = from["window_size"].cast<int64_t>();
-  problem.soft = from["soft"].cast<bool>();
-  problem.normalization = to_normalization(from["normalization"].cast<std::string>());
-  problem.bias_from_all = from["bias_from_all"].cast<bool>();
   const LaunchOptions options{seed, preempt};
   switch (to_dtype(dtype)) {
     case DType::kFloat64:
@@ -64,10 +55,10 @@ py::dict run_any(const py::dict& from, const std::string& dtype, const py::dict&
 
 }  // namespace
 
-void bind_scale_grad(py::module_& module) {
+void bind_grad_bias(py::module_& module) {
   using namespace pybind11::literals;
   module.def(
-      "scale_grad", &run_any, "problem"_a, "dtype"_a, "arrays"_a, "seed"_a = 0, "preempt"_a = false,
+      "grad_bias", &run_any, "problem"_a, "dtype"_a, "arrays"_a, "seed"_a = 0, "preempt"_a = false,
       "Runs both kernels over the arrays; returns the vector width, the row blocks and the counters of "
       "the first.");
 }
