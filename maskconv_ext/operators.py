@@ -18,6 +18,7 @@ from .precision import conv_allows_tf32
 from .reference import per_filter, repeat_parts, scale_of
 
 Ints = Sequence[int]
+WEIGHT_SUM = 18  # its place among the inputs of forward; trailing defaults are left out
 
 
 def _output_size(input_size: Ints, weight_size: Ints, stride: Ints, padding: Ints, dilation: Ints) -> list[int]:
@@ -53,6 +54,7 @@ def _forward_fake(
     allow_tf32: bool,
     row_order: Tensor | None = None,
     grad_input_row_order: Tensor | None = None,
+    weight_sum: Tensor | None = None,
     candidate: str = "",
 ) -> tuple[Tensor, Tensor, Tensor]:
     size = _output_size(input.shape, weight.shape, stride, padding, dilation)
@@ -145,10 +147,10 @@ def _grad_input_row_order_fake(
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill, _,
-     ctx.channels_last, _, _, grad_input_row_order, _) = inputs  # fmt: skip
+     ctx.channels_last, _, _, grad_input_row_order, weight_sum, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
     _, out_mask, window_sum = output
-    ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order)
+    ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order, weight_sum)
     if not (is_soft(mask) and mask.requires_grad):
         ctx.mark_non_differentiable(out_mask, window_sum)
     elif ctx.mask_update != "fraction":
@@ -158,7 +160,7 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _forward_backward(
     ctx: Any, grad_y: Tensor, grad_out_mask: Tensor | None, grad_window_sum: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    input, mask, weight, out_mask, s, row_order = ctx.saved_tensors
+    input, mask, weight, out_mask, s, row_order, weight_sum = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
     dtype = input.dtype
     compute = torch.float64 if dtype == torch.float64 else torch.float32
@@ -171,10 +173,16 @@ def _forward_backward(
 
     # y = scale(s) * a + b where valid, else fill
     window_size = _window_size(weight, ctx.geometry[3], ctx.mask_channels)
-    if torch.is_grad_enabled() and s.requires_grad:  # through the scale too, which scale_grad takes as given
-        grad_valid = torch.where(per_filter(valid, filters), grad_y, 0.0)
-        scale = scale_of(s, window_size, ctx.normalization)
-        grad_a = (grad_valid * per_filter(scale, filters)).to(grad_y.dtype)
+    scale_has_grad = torch.is_grad_enabled() and s.requires_grad
+    if weight_sum is not None or scale_has_grad:  # which scale_grad does not know, or takes as given
+        valid_output = per_filter(valid, filters)
+        scale = per_filter(scale_of(s, window_size, ctx.normalization), filters)
+        if weight_sum is not None:
+            valid_output = valid_output & (weight_sum != 0)
+            if ctx.normalization == "weight":
+                scale = 1.0 / torch.where(weight_sum != 0, weight_sum, 1.0)
+        grad_valid = torch.where(valid_output, grad_y, 0.0)
+        grad_a = (grad_valid * scale).to(grad_y.dtype)
         grad_bias = (grad_y if ctx.fill is None else grad_valid).transpose(0, 1).flatten(1).sum(1)
     else:
         grad_a, grad_bias = torch.ops.maskconv_ext.scale_grad(
@@ -212,7 +220,7 @@ def _forward_backward(
         if grad_m.shape[0] != mask.shape[0]:
             grad_m = grad_m.sum(0, keepdim=True)
         grad_s = s.new_zeros(()) if grad_window_sum is None else grad_window_sum
-        if ctx.normalization != "none":
+        if ctx.normalization not in ("none", "weight"):
             a = _accumulate(input, mask, weight, ctx.geometry, ctx.mask_channels, valid, ctx.channels_last)
             through_scale = (grad_a.to(compute) * a).unflatten(1, (s.shape[1], -1)).sum(2)
             if s.shape[0] == 1:
@@ -225,7 +233,16 @@ def _forward_backward(
         grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
     wanted = (grad_input if needs_input else None, grad_weight, grad_bias if needs_bias else None)
     of_input, of_weight, of_bias = (grad if grad is None else grad.to(dtype) for grad in wanted)
-    return of_input, grad_mask, of_weight, of_bias, *[None] * 15
+    grad_weight_sum = None
+    if weight_sum is not None and ctx.needs_input_grad[WEIGHT_SUM] and ctx.normalization == "weight":
+        # d (a / weight_sum) / d weight_sum = -(a / weight_sum) / weight_sum, and grad_a is divided already
+        quotient = _accumulate(
+            input, mask, weight, ctx.geometry, ctx.mask_channels, None, ctx.channels_last, weight_sum
+        )
+        grad_weight_sum = -(grad_a * quotient.to(compute))
+        if weight_sum.shape[0] == 1:
+            grad_weight_sum = grad_weight_sum.sum(0, keepdim=True)
+    return of_input, grad_mask, of_weight, of_bias, *[None] * (WEIGHT_SUM - 4), grad_weight_sum, None
 
 
 def _scale_grad_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -281,11 +298,13 @@ def _accumulate(
     mask_channels: Ints,
     valid: Tensor | None,
     channels_last: bool,
+    weight_sum: Tensor | None = None,
 ) -> Tensor:
-    """a where valid, else 0."""
+    """a, or a / weight_sum, where valid, else 0."""
+    normalization = "none" if weight_sum is None else "weight"
     a = torch.ops.maskconv_ext.forward(
-        input, mask, weight, None, *geometry, mask_channels, "none", "any", 0.0, 0.0, False, channels_last,
-        conv_allows_tf32(),
+        input, mask, weight, None, *geometry, mask_channels, normalization, "any", 0.0, 0.0, False, channels_last,
+        conv_allows_tf32(), None, None, weight_sum,
     )[0]  # fmt: skip
     return a if valid is None else torch.where(per_filter(valid, a.shape[1]), a, 0.0)
 

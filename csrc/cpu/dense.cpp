@@ -113,6 +113,11 @@ void finish_planes(const Runtime& runtime, const ConvProblem& problem, const Mas
       const int64_t n = problem.window_batch() > 1 ? plane / filters : 0;
       const int32_t k = static_cast<int32_t>(plane % filters);
       const int64_t window = (n * windows + int64_t{k} * windows / filters) * positions;
+      if (epilogue.weight_sums().given()) {
+        epilogue.weight_sums().finish_plane(y + plane * positions, plane / filters, k, &factor[window],
+                                            &is_valid[window], epilogue.bias(k), epilogue.fill(k));
+        continue;
+      }
       finish_plane(y + plane * positions, &factor[window], &is_valid[window], epilogue.bias(k),
                    epilogue.fill(k), positions);
     }
@@ -165,7 +170,7 @@ void finish(const Runtime& runtime, const ConvProblem& problem, DType dtype, con
             const void* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
   dispatch_wide(dtype, [&](auto element) {
     using T = decltype(element);
-    const Epilogue<T> epilogue(problem, mask, valid, out.window_sum, static_cast<const T*>(bias));
+    const Epilogue<T> epilogue(problem, mask, valid, out, static_cast<const T*>(bias));
     auto* y = static_cast<T*>(out.y);
     if (out.strides.channel == 1) {
       finish_rows(runtime, problem, epilogue, y);

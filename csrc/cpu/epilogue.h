@@ -7,24 +7,28 @@
 #include "cpu/engine.h"
 #include "cpu/scale.h"
 #include "cpu/vector_ops.h"
+#include "cpu/weight_sum.h"
 
 namespace maskconv::cpu {
 
 template <typename Acc>
 class Epilogue {
  public:
-  // `bias` is null or has a value a filter; `valid` and `window_sum` are what compute_window gave.
+  // `bias` is null or has a value a filter; `valid` and what is in `out` are what compute_window gave.
   Epilogue(const ConvProblem& problem, const MaskView& mask, const std::vector<uint8_t>& valid,
-           const void* window_sum, const Acc* bias)
+           const ForwardOutput& out, const Acc* bias)
       : problem_(problem),
         valid_(valid),
-        scale_(problem.normalization, window_size(problem, mask), mask.kind == MaskKind::kSoft, window_sum,
-               int64_t(valid.size())),
+        scale_(problem.normalization, window_size(problem, mask), mask.kind == MaskKind::kSoft,
+               out.window_sum, int64_t(valid.size())),
+        weight_sums_(problem, out),
         window_channels_(mask.window_channels),
         bias_(bias) {}
 
   Acc bias(int32_t k) const { return bias_ ? bias_[k] : Acc(0); }
   Acc fill(int32_t k) const { return problem_.fill_with_bias ? bias(k) : Acc(problem_.fill); }
+
+  const WeightSums<Acc>& weight_sums() const { return weight_sums_; }
 
   // scale(q) of the i-th window sum.
   Acc factor(int64_t i) const { return scale_(i); }
@@ -37,7 +41,10 @@ class Epilogue {
       const int64_t q = (problem_.window_batch() > 1 ? rows[i] : rows[i] % positions) * window_channels_;
       for (int32_t g = 0; g < window_channels_; ++g, sums += filters) {
         const int32_t first = g * filters;
-        if (valid_[q + g]) {
+        if (valid_[q + g] && weight_sums_.given()) {
+          weight_sums_.finish_row(sums, rows[i], first, filters, factor(q + g), bias_ ? bias_ + first : nullptr,
+                                  problem_.fill_with_bias, Acc(problem_.fill));
+        } else if (valid_[q + g]) {
           scale_and_add(sums, factor(q + g), bias_ ? bias_ + first : nullptr, filters);
         } else {
           for (int32_t k = 0; k < filters; ++k) sums[k] = fill(first + k);
@@ -50,6 +57,7 @@ class Epilogue {
   const ConvProblem& problem_;
   const std::vector<uint8_t>& valid_;
   Scale<Acc> scale_;
+  WeightSums<Acc> weight_sums_;
   int32_t window_channels_;
   const Acc* bias_;
 };

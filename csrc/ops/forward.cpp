@@ -54,13 +54,14 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
     Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, std::string normalization,
     std::string mask_update, double threshold, std::optional<double> fill, bool pad_is_valid,
     bool channels_last, bool allow_tf32, std::optional<Tensor> row_order,
-    std::optional<Tensor> grad_input_row_order, std::string candidate) {
+    std::optional<Tensor> grad_input_row_order, std::optional<Tensor> weight_sum, std::string candidate) {
   check_no_row_order(row_order);
   check_no_row_order(grad_input_row_order);
   const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride,    padding,
                                 dilation,        groups,           allow_tf32};
-  const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
-                         threshold, fill, pad_is_valid);
+  ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update, threshold,
+                   fill, pad_is_valid, weight_sum);
+  call.lay_out_weight_sum(channels_last);
   const ConvProblem& problem = call.problem;
   const DType dtype = dtype_of(input);
   const cpu::Runtime runtime = cpu_runtime();
@@ -70,6 +71,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
   out.window_sum = call.window_sum.data_ptr();
   out.out_mask = call.out_mask.data_ptr();
   out.out_mask_element = call.out_mask_element();
+  out.weight_sum = call.weight_sum_data();
   const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, call.mask.view, out);
 
   Tensor output;

@@ -7,13 +7,15 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   // `allow_tf32`: where tensor cores multiply float32, they may round the factors to TF32. A row order
   // (csrc/plan/row_order.h) makes no difference to the results, and is None on the CPU. It must be a
   // permutation, which nothing checks: the device alone could. That of grad_input is for the backward.
+  // `weight_sum` (window_batch, K, *O), in float32 or, for float64, float64: sums of weight * mask, one a
+  // filter and window, which normalization="weight" divides by; where it is 0 an output is not valid.
   // `candidate` names one of the ways to compute it, "" the one expected to be fastest.
   library.def(
       "forward(Tensor input, Tensor? mask, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
       "threshold, "
       "float? fill, bool pad_is_valid, bool channels_last, bool allow_tf32, Tensor? row_order=None, "
-      "Tensor? grad_input_row_order=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
+      "Tensor? grad_input_row_order=None, Tensor? weight_sum=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
   // From the gradient of the output to that of the accumulator a, scale(window_sum) * grad where `valid`,
   // else 0, with the channels last in memory; and the gradient of the bias, of no elements unless it is
   // needed.

@@ -117,6 +117,11 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
 }
 
 const Candidate& choose(const Candidates& candidates, const std::string& wanted) {
+  if (wanted == "kernels") {
+    Candidates kernels = candidates;
+    std::erase_if(kernels, [](const Candidate& one) { return one.route == Route::kComposite; });
+    return choose(candidates, choose(kernels, "").name);
+  }
   if (wanted.empty()) {
     const auto best = std::min_element(candidates.begin(), candidates.end(), is_better);
     if (best == candidates.end() || !best->may_be_chosen())

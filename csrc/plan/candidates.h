@@ -34,7 +34,8 @@ Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool a
 Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,
                                   const DeviceProperties& device);
 
-// The one named `wanted`; with an empty name, of those that run the one expected to be fastest. Throws
+// The one named `wanted`; with an empty name, of those that run the one expected to be fastest; with "kernels"
+// the fastest of our own, which follow ConvProblem::allow_tf32 where the framework has a mind of its own. Throws
 // std::invalid_argument if there is none, or it cannot run.
 const Candidate& choose(const Candidates& candidates, const std::string& wanted);
 
