@@ -146,11 +146,14 @@ def explain(
         lines = torch.ops.maskconv_ext.candidates(
             name, input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, groups,
             0 if mask is None else mask.shape[0], options.window_channels, dtype, conv_allows_tf32(), numbers,
+            options.needs_weight_sum,
         )  # fmt: skip
         passes.append(Pass(name, tuple(_candidate(line) for line in lines.splitlines())))
     reason = "estimates as if every pixel were valid"
     if is_soft(mask) or not options.shared_mask:
         reason += ", without the passes before that count the windows and select the input"
+    if options.needs_weight_sum:
+        reason += ", without the convolution of the mask before that sums the weights"
     return Explanation(call, "CUDA", reason, tuple(passes))
 
 

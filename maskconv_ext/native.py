@@ -134,7 +134,7 @@ def forward_candidates(input: Tensor, mask: Tensor | None, weight: Tensor, optio
     return torch.ops.maskconv_ext.candidates(
         "forward", input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation,
         options.groups, 0 if mask is None else mask.shape[0], options.window_channels,
-        str(input.dtype).removeprefix("torch."), conv_allows_tf32(), [],
+        str(input.dtype).removeprefix("torch."), conv_allows_tf32(), [], options.needs_weight_sum,
     )  # fmt: skip
 
 

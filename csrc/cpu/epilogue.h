@@ -42,8 +42,9 @@ class Epilogue {
       for (int32_t g = 0; g < window_channels_; ++g, sums += filters) {
         const int32_t first = g * filters;
         if (valid_[q + g] && weight_sums_.given()) {
-          weight_sums_.finish_row(sums, rows[i], first, filters, factor(q + g), bias_ ? bias_ + first : nullptr,
-                                  problem_.fill_with_bias, Acc(problem_.fill));
+          weight_sums_.finish_row(sums, rows[i], first, filters, factor(q + g),
+                                  bias_ ? bias_ + first : nullptr, problem_.fill_with_bias,
+                                  Acc(problem_.fill));
         } else if (valid_[q + g]) {
           scale_and_add(sums, factor(q + g), bias_ ? bias_ + first : nullptr, filters);
         } else {

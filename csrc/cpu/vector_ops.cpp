@@ -3,21 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
-// Hot loops are compiled for several x86 instruction sets, the best of which is chosen as the library loads.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define MASKCONV_CLONES __attribute__((target_clones("avx512f", "arch=haswell", "default")))
-#endif
-#endif
-#ifndef MASKCONV_CLONES
-#define MASKCONV_CLONES
-#endif
+#include "cpu/clones.h"
 
 namespace maskconv::cpu {
 namespace {
-
-// Inlined into each clone, to be compiled for its instruction set.
-#define MASKCONV_INLINE inline __attribute__((always_inline))
 
 template <typename T, typename Mask>
 MASKCONV_INLINE void apply_mask_to(T* values, const Mask* mask, int64_t n) {
@@ -69,12 +58,6 @@ template <typename T>
 MASKCONV_INLINE void multiply_add_to(T* sums, const T* a, const T* b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) sums[i] += a[i] * b[i];
 }
-
-// Vectors of the compiler, since arrays as tiles do not reliably stay in registers while the terms pass by.
-template <typename T, int kBytes>
-struct Vector {
-  typedef T type __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
-};
 
 template <int kBytes, int kVectors, typename T>
 MASKCONV_INLINE int64_t dot_tiles(T* sums, const T* const* a, const T* const* b, int64_t terms, int64_t from,

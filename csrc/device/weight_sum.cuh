@@ -12,8 +12,7 @@ namespace maskconv {
 template <class Acc>
 __device__ __forceinline__ const Acc* weight_sums_at(const void* weight_sum, const ConvProblem& problem,
                                                      int64_t output, int64_t channel) {
-  const int64_t window =
-      problem.window_batch() > 1 ? output : remainder(output, problem.output_positions());
+  const int64_t window = problem.window_batch() > 1 ? output : remainder(output, problem.output_positions());
   return static_cast<const Acc*>(weight_sum) + window * problem.filters + channel;
 }
 

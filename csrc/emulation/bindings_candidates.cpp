@@ -28,9 +28,9 @@ py::list to_list(const Candidates& candidates) {
 }
 
 Candidates candidates_of(const std::string& pass, const py::dict& problem, const std::string& dtype,
-                         bool aligned, const DeviceProperties& device) {
+                         bool aligned, const DeviceProperties& device, bool weight_sums) {
   const ConvProblem p = to_problem(problem);
-  if (pass == "forward") return forward_candidates(p, to_dtype(dtype), aligned, device);
+  if (pass == "forward") return forward_candidates(p, to_dtype(dtype), aligned, device, 1, weight_sums);
   if (pass == "grad_input") return grad_input_candidates(p, to_dtype(dtype), aligned, device);
   return grad_weight_candidates(p, to_dtype(dtype), aligned, device);
 }
@@ -42,16 +42,17 @@ void bind_candidates(py::module_& module) {
   module.def(
       "candidates",
       [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
-         const DeviceProperties& device) {
-        return to_list(candidates_of(pass, problem, dtype, aligned, device));
+         const DeviceProperties& device, bool weight_sums) {
+        return to_list(candidates_of(pass, problem, dtype, aligned, device, weight_sums));
       },
       "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{},
+      "weight_sums"_a = false,
       "What could run a pass (forward, grad_input, grad_weight), with estimates in microseconds.");
   module.def(
       "chosen",
       [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
          const DeviceProperties& device, const std::string& wanted) {
-        return choose(candidates_of(pass, problem, dtype, aligned, device), wanted).name;
+        return choose(candidates_of(pass, problem, dtype, aligned, device, false), wanted).name;
       },
       "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{}, "wanted"_a = "",
       "Name of the candidate that runs.");

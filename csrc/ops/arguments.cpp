@@ -80,9 +80,8 @@ Normalization parse_normalization(const std::string& name) {
   if (name == "ratio") return Normalization::kRatio;
   if (name == "mean") return Normalization::kMean;
   if (name == "sqrt") return Normalization::kSqrt;
-  if (name == "weight") return Normalization::kWeight;
   if (name == "none") return Normalization::kNone;
-  STD_TORCH_CHECK(false, "maskconv_ext: normalization: got '", name, "', needs ratio, mean, sqrt, weight or none");
+  STD_TORCH_CHECK(false, "maskconv_ext: normalization: got '", name, "', needs ratio, mean, sqrt or none");
 }
 
 MaskUpdate parse_mask_update(const std::string& name) {

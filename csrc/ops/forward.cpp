@@ -1,4 +1,5 @@
 // maskconv_ext::forward on the CPU.
+#include "cpu/direct.h"
 #include "ops/convolve.h"
 #include "ops/forward_call.h"
 #include "ops/runtime.h"
@@ -10,6 +11,17 @@ namespace {
 cpu::Strides strides_of(int64_t positions, int64_t channels, bool channels_last) {
   if (channels_last) return {positions * channels, channels, 1};
   return {positions * channels, 1, positions};
+}
+
+// The framework's convolution, or our own of planes where that is faster.
+Tensor convolve_dense(const ConvProblem& problem, const ConvArguments& arguments, const Tensor& selected,
+                      const Tensor& weight, const Sizes& output_size) {
+  const DType dtype = dtype_of(selected);
+  if (!cpu::prefers_direct(problem, dtype)) return convolve(selected, weight, arguments);
+  const Tensor x = torch::stable::contiguous(selected), w = torch::stable::contiguous(weight);
+  const Tensor output = empty_beside(selected, output_size, selected.scalar_type(), false);
+  cpu::convolve_direct(cpu_runtime(), problem, dtype, x.data_ptr(), w.data_ptr(), output.data_ptr());
+  return output;
 }
 
 // Select, convolve, finish: see cpu/engine.h.
@@ -26,7 +38,7 @@ Tensor forward_dense(const ForwardCall& call, const ConvArguments& arguments, co
     const cpu::Strides strides = strides_of(problem.input_positions(), problem.channels, in_place);
     cpu::select(cpu_runtime(), problem, dtype, call.mask.view, x.data_ptr(), strides, selected.data_ptr());
   }
-  Tensor output = convolve(selected, weight, arguments);
+  Tensor output = convolve_dense(problem, arguments, selected, weight, call.output_size);
   if (channels_last) {
     output = channels_to_second(to_engine_layout(output));
   } else {

@@ -25,7 +25,8 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
                   "maskconv_ext: weight: needs the dtype of input");
   STD_TORCH_CHECK(!bias || (bias->scalar_type() == input.scalar_type() && bias->numel() == problem.filters),
                   "maskconv_ext: bias: needs one value a filter, in the dtype of input");
-  problem.normalization = parse_normalization(normalization);
+  const bool by_weight = normalization == "weight";
+  problem.normalization = by_weight ? Normalization::kWeight : parse_normalization(normalization);
   problem.mask_update = parse_mask_update(mask_update);
   problem.threshold = threshold;
   problem.fill = fill.value_or(0.0);
@@ -43,7 +44,7 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
   const bool fraction = problem.mask_update == MaskUpdate::kFraction;
   out_mask = torch::stable::new_empty(input, window, fraction ? soft : ScalarType::Byte);
 
-  STD_TORCH_CHECK(weight_sum || problem.normalization != Normalization::kWeight,
+  STD_TORCH_CHECK(weight_sum || !by_weight,
                   "maskconv_ext: weight_sum: got None, needs a tensor for normalization='weight'");
   if (!weight_sum) return;
   check_device(*weight_sum, input, "weight_sum");

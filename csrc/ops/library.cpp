@@ -15,7 +15,8 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
       "threshold, "
       "float? fill, bool pad_is_valid, bool channels_last, bool allow_tf32, Tensor? row_order=None, "
-      "Tensor? grad_input_row_order=None, Tensor? weight_sum=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
+      "Tensor? grad_input_row_order=None, Tensor? weight_sum=None, str candidate=\"\") -> (Tensor, Tensor, "
+      "Tensor)");
   // From the gradient of the output to that of the accumulator a, scale(window_sum) * grad where `valid`,
   // else 0, with the channels last in memory; and the gradient of the bias, of no elements unless it is
   // needed.
@@ -38,7 +39,7 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "candidates(str pass_name, SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] "
       "padding, "
       "SymInt[] dilation, int groups, int mask_batch, int window_channels, str dtype, bool allow_tf32, "
-      "float[] device) -> str");
+      "float[] device, bool weight_sums=False) -> str");
   library.def(
       "cpu_dense_share(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
       "SymInt[] "

@@ -76,13 +76,20 @@ Candidate composite_candidate(const ConvProblem& problem, DType dtype, const Dev
 }  // namespace
 
 Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                              const DeviceProperties& device, int32_t window_channels) {
+                              const DeviceProperties& device, int32_t window_channels, bool weight_sums) {
   Candidates candidates = product_candidates(problem, forward_shape(problem), dtype, aligned, device);
   for (Candidate& candidate : candidates)
     if (candidate.route == Route::kDepthwise && candidate.runs() && window_channels > 1)
       candidate.why_not = "the depthwise kernel needs windows that all groups share, got " +
                           std::to_string(window_channels) + " a position";
   candidates.push_back(composite_candidate(problem, dtype, device));
+  if (!weight_sums) return candidates;
+  const double sums = static_cast<double>(problem.window_batch() * problem.output_positions()) *
+                      problem.filters * accumulator_bytes(dtype);
+  for (Candidate& candidate : candidates) {
+    Cost& cost = candidate.cost;
+    (candidate.route == Route::kComposite ? cost.overhead : cost.memory) += memory_cost(sums, device).memory;
+  }
   return candidates;
 }
 

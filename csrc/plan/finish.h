@@ -15,8 +15,8 @@ struct FinishArguments {
   DType dtype = DType::kFloat32;  // of bias and y
   Windows windows;
   const void* weight_sum = nullptr;  // as that of ForwardArguments, or null
-  const void* bias = nullptr;  // (K), or null
-  void* y = nullptr;           // (N, oD, oH, oW, K): sums a before, results after
+  const void* bias = nullptr;        // (K), or null
+  void* y = nullptr;                 // (N, oD, oH, oW, K): sums a before, results after
 };
 
 struct FinishParams : FinishArguments, RowBlocks {};  // rows are output positions, columns filters

@@ -31,8 +31,8 @@ Arguments mutant_arguments(const int64_t* problem, int64_t is_bfloat16) {
 }
 
 // The arrays: input, mask, weight, bias, window sums and valid(q) counted before, or null, output, out_mask,
-// window_sum, of which the last three are written, and row_order. What follows the problem's integers is said
-// of the windows: their channels, window size, and whether they are soft.
+// window_sum, of which the last three are written, row_order and weight_sum. What follows the problem's
+// integers is said of the windows: their channels, window size, and whether they are soft.
 template <class Launch>
 int call_forward(Launch run, const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
                  const MutantArrays& arrays, uint64_t seed, int64_t* counted, char* message, int64_t size) {
@@ -50,12 +50,13 @@ int call_forward(Launch run, const int64_t* problem, double threshold, double fi
   arguments.out_mask = arrays.at[7];
   arguments.window_sum = static_cast<int32_t*>(arrays.at[8]);
   arguments.row_order = static_cast<const uint32_t*>(arrays.at[9]);
+  arguments.weight_sum = arrays.at[10];
   return report(
       [&] {
         GlobalMemory memory;
         arrays.add(memory,
                    {"input", "mask", "weight", "bias", "given_sum", "given_valid", "output", "out_mask",
-                    "window_sum", "row_order"},
+                    "window_sum", "row_order", "weight_sum"},
                    6, 8);
         return run(arguments, LaunchOptions{seed, false}, memory);
       },

@@ -9,7 +9,7 @@ from typing import Any
 
 from forward_case import Case
 
-NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
+NORMALIZATIONS = ("ratio", "mean", "sqrt", "weight", "none")
 MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
 AXES = ("input", "output", "kernel", "stride", "padding", "dilation")
 ARRAYS = {
@@ -24,6 +24,7 @@ ARRAYS = {
         "out_mask",
         "window_sum",
         "row_order",
+        "weight_sum",
     ),
     "grad_input": ("grad", "valid", "mask", "weight", "grad_input", "row_order"),
     "forward_row_keys": ("mask", "keys", "numbers"),

@@ -79,8 +79,8 @@ extern "C" int run_select(const int64_t* integers, double, double channels_last,
       counted, message, size);
 }
 
-// `arrays`: window_sum, valid, bias, y, the last written. In place of the parts: channels and size of
-// windows.
+// `arrays`: window_sum, valid, bias, weight_sum, y, the last written. In place of the parts: channels and
+// size of windows.
 extern "C" int run_finish(const int64_t* integers, double threshold, double fill, void* const* arrays,
                           const int64_t* bytes, int64_t* counted, char* message, int64_t size) {
   const Call call = read_call(integers, threshold, fill);
@@ -90,11 +90,12 @@ extern "C" int run_finish(const int64_t* integers, double threshold, double fill
   arguments.windows = {arrays[0], static_cast<const uint8_t*>(arrays[1]), call.parts[0], call.parts[1],
                        call.soft};
   arguments.bias = arrays[2];
-  arguments.y = arrays[3];
+  arguments.weight_sum = arrays[3];
+  arguments.y = arrays[4];
   return report(
       [&] {
         GlobalMemory memory;
-        add(memory, arrays, bytes, 3, 4);
+        add(memory, arrays, bytes, 4, 5);
         const FinishParams params = make_finish_params(arguments);
         return call.soft ? launch_finish<float>(params, LaunchOptions{}, memory)
                          : launch_finish<bf16>(params, LaunchOptions{}, memory);
