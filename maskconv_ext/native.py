@@ -123,7 +123,7 @@ def masked_conv(
             forward_candidates(input, mask, weight, options), run,
         )  # fmt: skip
     output, out_mask, window_sum = forward(input, mask, weight, bias, *where, *how, *row_orders, sums, chosen)
-    if by_confidence:
+    if by_confidence and sums is not None:
         out_mask = confidence(sums, weight, mask)
     return output, out_mask, window_sum
 

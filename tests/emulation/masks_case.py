@@ -245,7 +245,8 @@ def check_given_windows(emulation: Any, case: Case) -> None:
     """The implicit GEMM over an input without holes, with windows that have nothing to do with it."""
     plain = forward_case.Case(
         **{f.name: getattr(case, f.name) for f in fields(forward_case.Case)}
-        | {"mask_batch": 0, "bias": False, "normalization": "none", "mask_update": "any", "pad_is_valid": True, "weight_sum": False}
+        | {"mask_batch": 0, "bias": False, "normalization": "none", "mask_update": "any", "pad_is_valid": True}
+        | {"weight_sum": False}
     )
     data = forward_case.make_data(plain)
     expected = forward_case.answer(plain, data)
