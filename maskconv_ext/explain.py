@@ -138,7 +138,7 @@ def explain(
     if why_not:
         return Explanation(call, "reference", f"because {why_not}")
     if not cuda:
-        return Explanation(call, "CPU", _cpu_route(input, mask, options, weight, dtype))
+        return Explanation(call, "CPU", _cpu_route(input, mask, weight, options, dtype))
     numbers = [] if properties is None else [float(value) for value in dataclasses.astuple(properties)]
     geometry = options.geometry
     passes = []
@@ -179,15 +179,15 @@ def _candidate(line: str) -> Candidate:
     return Candidate(name, float(microseconds) if microseconds else None, reason)
 
 
-def _cpu_route(input: Tensor, mask: Tensor | None, options: Options, weight: Tensor, dtype: str) -> str:
+def _cpu_route(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options, dtype: str) -> str:
     geometry = options.geometry
-    dense = torch.ops.maskconv_ext.cpu_dense_share(
-        input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups, dtype
-    )
+    if torch.ops.maskconv_ext.cpu_prefers_direct(
+        input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
+        mask is None or mask.shape[1] == 1, dtype,
+    ):  # fmt: skip
+        return "route direct: lines of outputs, plane by plane, for its channels are few"
+    whole = mask is None or (not is_soft(mask) and bool((mask != 0).all()))
+    if whole and dtype == "float32" and not options.needs_weight_sum:
+        return "route dense: the framework's convolution, and the borders finished afterwards; nothing is masked"
     valid = reference.valid_share(mask, options)
-    route, relation = ("dense", "above") if valid > dense else ("rows", "not above")
-    what = {
-        "dense": "the framework's convolution between a selection and an epilogue",
-        "rows": "matrix products over the valid outputs alone",
-    }[route]
-    return f"route {route}: {what}; {valid:.0%} of the outputs are valid, {relation} {dense:.0%}"
+    return f"route rows: tiles of the valid outputs alone, {valid:.0%} of all"

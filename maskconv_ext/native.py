@@ -27,7 +27,7 @@ CUDA_MAX_MASK_PARTS = 64
 # The kernels need cp.async and mma.sync on bfloat16.
 CUDA_MIN_MAJOR = 8
 
-# How the forward operator computes, for tests and measurements: on the CPU "rows" or "dense", on CUDA
+# How the forward operator computes, for tests and measurements: on the CPU "rows", "dense" or "direct", on CUDA
 # "composite"; "" is the one expected to be fastest.
 candidate = ""
 

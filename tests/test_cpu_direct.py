@@ -19,9 +19,9 @@ LAYERS = {
 
 
 @pytest.fixture(autouse=True)
-def dense(monkeypatch):
+def direct(monkeypatch):
     require_native()
-    monkeypatch.setattr(native, "candidate", "dense")
+    monkeypatch.setattr(native, "candidate", "direct")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -46,6 +46,31 @@ def test_edges_of_vectors(rank, dtype, layer):
             expected = CONVOLUTIONS[rank](x, w, *options).where(valid, 0.0)
             tolerance = 100 * torch.finfo(dtype).eps
             torch.testing.assert_close(output, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("mask", ["bool", "soft", "one for the batch"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"normalization": "weight", "fill": "bias"},
+        {"mask_update": "confidence", "fill": 3.0, "normalization": "sqrt"},
+        {"normalization": "weight", "mask_update": "center", "pad_is_valid": True},
+    ],
+    ids=str,
+)
+def test_agrees_with_rows(mask, options, monkeypatch):
+    torch.manual_seed(0)
+    x, w, b = torch.randn(2, 4, 9, 40), torch.rand(6, 2, 3, 3) + 0.1, torch.randn(6)
+    m = torch.rand(1 if mask == "one for the batch" else 2, 1, 9, 40).round(decimals=1)
+    m = m if mask == "soft" else m < 0.5
+    x = x.masked_fill(m == 0, torch.nan)
+    results = []
+    for route in ("direct", "rows"):
+        monkeypatch.setattr(native, "candidate", route)
+        results.append(FUNCTIONS[2](x, m, w, b, padding=1, groups=2, return_window_sum=True, **options))
+    for got, expected in zip(*results):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_channels_last_and_threads():

@@ -72,6 +72,8 @@ def test_on_the_cpu_it_names_the_route() -> None:
     assert "route rows" in explain(x, empty, w).reason
     assert "route dense" in explain(x, None, w).reason
     assert "route rows" in explain(x.bfloat16(), full, w.bfloat16()).reason
+    assert "route rows" in explain(x, full, w, normalization="weight").reason
+    assert "route direct" in explain(x[:, :1].double(), empty, w[:1, :1].double()).reason
 
 
 def test_what_runs_on_the_reference_says_why() -> None:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from native_library import require_native
 
+from maskconv_ext import masked_conv2d, native
+
 SIZES = {1: (7,), 2: (6, 5), 3: (4, 3, 5)}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 # Rank, groups, mask ("parts": two mask channels), channels_last, dtype, and the options of the forward operator.
@@ -85,7 +87,7 @@ def registered_operators() -> set[str]:
 
 OPERATORS = ("forward", "scale_grad", "grad_input", "grad_weight")
 ROW_ORDERS = ("forward_row_order", "grad_input_row_order")
-ABOUT = ("candidates", "cpu_dense_share", "build_info")  # what they say needs no tensors
+ABOUT = ("candidates", "cpu_prefers_direct", "build_info")  # what they say needs no tensors
 
 
 def test_every_operator_is_checked():
@@ -135,7 +137,7 @@ def test_opcheck_of_row_orders(device, op, sample):
     torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))
 
 
-CANDIDATES = {"cpu": ("rows", "dense"), "cuda": ("composite",)}
+CANDIDATES = {"cpu": ("rows",), "cuda": ("composite",)}
 
 
 @pytest.mark.parametrize(
@@ -151,13 +153,41 @@ def test_candidates_agree(device, sample):
             torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.parametrize("normalization", ["ratio", "mean", "sqrt", "none"])
+@pytest.mark.parametrize("mask_update", ["any", "all", "center", "fraction"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+def test_without_holes_the_dense_route_agrees(normalization, mask_update, memory_format, monkeypatch):
+    """Borders are where it has something to finish; with padding beyond the kernel some outputs have no window."""
+    require_native()
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 9, 8).to(memory_format=memory_format)
+    mask = torch.ones(2, 1, 9, 8, dtype=torch.bool)
+    w, huge = torch.randn(6, 5, 3, 4), torch.full((6,), 1e4)
+    for bias in (None, torch.randn(6), huge, torch.tensor([1.0, torch.inf, -torch.inf, torch.nan, 0.0, 2.0])):
+        for padding, fill in ((1, 0.0), ([(4, 0), (1, 5)], "bias"), ([(3, 2), (0, 4)], 7.0)):
+            results = []
+            for route in ("rows", "dense"):
+                monkeypatch.setattr(native, "candidate", route)
+                results.append(
+                    masked_conv2d(
+                        x, mask, w, bias, padding=padding, fill=fill, normalization=normalization,
+                        mask_update=mask_update, return_window_sum=True,
+                    )
+                )  # fmt: skip
+            for got, expected in zip(*results):
+                assert got.is_contiguous(memory_format=memory_format)
+                torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
 def test_candidates_that_are_refused(device):
     require_native()
-    known = (
-        "candidate: got 'fast', needs one of '', 'rows', 'dense'" if device == "cpu" else "named 'fast'; there are mma_"
-    )
+    on_the_cpu = "candidate: got 'fast', needs one of '', 'rows', 'dense', 'direct'"
+    known = on_the_cpu if device == "cpu" else "named 'fast'; there are mma_"
     with pytest.raises((RuntimeError, ValueError), match=known):
         torch.ops.maskconv_ext.forward(*arguments("forward", "1-D", device), candidate="fast")
     if device == "cpu":
-        with pytest.raises(RuntimeError, match="'dense', which computes in float32 and float64 only"):
+        with pytest.raises(RuntimeError, match="'dense', which computes float32 without holes only"):
             torch.ops.maskconv_ext.forward(*arguments("forward", "2-D channels_last", device), candidate="dense")
+        for sample in ("2-D channels_last", "2-D parts"):
+            with pytest.raises(RuntimeError, match="'direct', which computes float32 and float64 with stride 1"):
+                torch.ops.maskconv_ext.forward(*arguments("forward", sample, device), candidate="direct")

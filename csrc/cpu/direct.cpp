@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/clones.h"
+#include "cpu/epilogue.h"
 
 namespace maskconv::cpu {
 namespace {
@@ -65,13 +66,14 @@ MASKCONV_CLONES void sum_one(const Line<double>& line) { sum_whole_line<1>(line)
 MASKCONV_CLONES void sum_two(const Line<float>& line) { sum_whole_line<2>(line); }
 MASKCONV_CLONES void sum_two(const Line<double>& line) { sum_whole_line<2>(line); }
 
-// x with zeros on either side of every line, as many as taps and whole vectors reach.
+// (x where m != 0, else 0) * m, with zeros on either side of every line, as many as taps and whole vectors
+// reach.
 template <typename T>
 struct PaddedLines {
   std::vector<T> data;
   int64_t pitch;
 
-  PaddedLines(const Runtime& runtime, const ConvProblem& problem, const T* x) {
+  PaddedLines(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask, const T* x) {
     constexpr int64_t kLanes = 64 / int64_t(sizeof(T));
     const int64_t length = problem.input[2], before = problem.padding[2];
     const int64_t reach = problem.output[2] + int64_t{problem.kernel[2] - 1} * problem.dilation[2] + kLanes;
@@ -80,14 +82,47 @@ struct PaddedLines {
     data.resize(lines * pitch);
     runtime.parallel_for(0, lines, kGrainProducts / pitch + 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        std::copy_n(x + i * length, length, data.data() + i * pitch + before);
+        select(problem, mask, i, x + i * length, data.data() + i * pitch + before);
     });
+  }
+
+ private:
+  static void select(const ConvProblem& problem, const MaskView& mask, int64_t line, const T* x, T* to) {
+    const int64_t length = problem.input[2], lines = problem.input_positions() / length;
+    const int64_t image = problem.mask_batch > 1 ? line / lines / problem.channels : 0;
+    const int64_t at = (image * lines + line % lines) * length;
+    std::copy_n(x, length, to);
+    if (mask.kind == MaskKind::kHard) apply_mask(to, static_cast<const uint8_t*>(mask.data) + at, length);
+    if (mask.kind == MaskKind::kSoft) apply_mask(to, static_cast<const T*>(mask.data) + at, length);
   }
 };
 
+// Scale, bias and fill of the sums of an output line of one filter, in place. `row`: the first of its
+// outputs.
 template <typename T>
-void convolve(const Runtime& runtime, const ConvProblem& problem, const T* x, const T* weight, T* y) {
-  const PaddedLines<T> padded(runtime, problem, x);
+void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const std::vector<uint8_t>& valid,
+                 int64_t row, int32_t filter, T* sums) {
+  const int64_t window = problem.window_batch() > 1 ? row : row % problem.output_positions();
+  const T bias = epilogue.bias(filter), fill = epilogue.fill(filter);
+  const WeightSums<T>& weight_sums = epilogue.weight_sums();
+  for (int64_t q = 0; q < problem.output[2]; ++q) {
+    if (!valid[window + q]) {
+      sums[q] = fill;
+    } else if (weight_sums.given()) {
+      sums[q] = weight_sums.finished(sums[q], row + q, filter, epilogue.factor(window + q), bias, fill);
+    } else {
+      sums[q] = epilogue.factor(window + q) * sums[q] + bias;
+    }
+  }
+}
+
+template <typename T>
+void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask, const T* x,
+         const T* weight, const T* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
+  if (problem.rows() == 0) return;
+  const Epilogue<T> epilogue(problem, mask, valid, out, bias);
+  T* const y = static_cast<T*>(out.y);
+  const PaddedLines<T> padded(runtime, problem, mask, x);
   const int32_t channels = problem.channels_per_group(), filters = problem.filters_per_group();
   const int32_t* const kernel = problem.kernel;
   const int64_t filter_size = int64_t{channels} * problem.taps();
@@ -121,8 +156,12 @@ void convolve(const Runtime& runtime, const ConvProblem& problem, const T* x, co
           problem.output[2],        filter_size,
           lines * problem.output[2]};
       for (const T*& of_term : weights) of_term += group * filters * filter_size;
+      const int64_t row = (image_group / problem.groups * lines + block % lines) * problem.output[2];
       for (int32_t k = 0; k < filters; k += 2) {
         k + 1 < filters ? sum_two(line) : sum_one(line);
+        for (int32_t f = 0; f < std::min(2, filters - k); ++f)
+          finish_line(problem, epilogue, valid, row, int32_t(group * filters + k + f),
+                      line.sums + f * line.filter_sums);
         for (const T*& of_term : weights) of_term += 2 * filter_size;
         line.sums += 2 * line.filter_sums;
       }
@@ -132,21 +171,25 @@ void convolve(const Runtime& runtime, const ConvProblem& problem, const T* x, co
 
 }  // namespace
 
-bool prefers_direct(const ConvProblem& problem, DType dtype) {
-  if (problem.stride[2] != 1 || problem.rows() == 0) return false;
+bool can_direct(const ConvProblem& problem, DType dtype, const MaskView& mask) {
+  return (dtype == DType::kFloat32 || dtype == DType::kFloat64) && problem.stride[2] == 1 && mask.shared();
+}
+
+bool prefers_direct(const ConvProblem& problem, DType dtype, const MaskView& mask) {
+  if (!can_direct(problem, dtype, mask)) return false;
   if (dtype == DType::kFloat64) return problem.channels_per_group() <= kFewChannelsDouble;
   return problem.groups == 1 && problem.channels <= kFewChannels && problem.filters <= kFewFilters;
 }
 
-void convolve_direct(const Runtime& runtime, const ConvProblem& problem, DType dtype, const void* x,
-                     const void* weight, void* y) {
-  if (dtype == DType::kFloat64) {
-    convolve(runtime, problem, static_cast<const double*>(x), static_cast<const double*>(weight),
-             static_cast<double*>(y));
-  } else {
-    convolve(runtime, problem, static_cast<const float*>(x), static_cast<const float*>(weight),
-             static_cast<float*>(y));
-  }
+void forward_direct(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+                    const void* x, const void* weight, const void* bias, const std::vector<uint8_t>& valid,
+                    const ForwardOutput& out) {
+  const auto run_as = [&](auto element) {
+    using T = decltype(element);
+    run(runtime, problem, mask, static_cast<const T*>(x), static_cast<const T*>(weight),
+        static_cast<const T*>(bias), valid, out);
+  };
+  dtype == DType::kFloat64 ? run_as(double{}) : run_as(float{});
 }
 
 }  // namespace maskconv::cpu

@@ -1,19 +1,22 @@
-// Convolution of planes without matrix products: for layers with so few channels that a GEMM has next to
-// nothing to multiply at a position, and for which the framework has no kernel.
+// The forward, plane by plane, without tiles of rows: for layers with so few channels that a position has
+// next to nothing to multiply. Lines of outputs stay in registers while the taps pass by.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "cpu/engine.h"
 
 namespace maskconv::cpu {
 
-// Whether it is expected to be faster than the framework's convolution.
-bool prefers_direct(const ConvProblem& problem, DType dtype);
+bool can_direct(const ConvProblem& problem, DType dtype, const MaskView& mask);
+// Whether it is expected to be fastest.
+bool prefers_direct(const ConvProblem& problem, DType dtype, const MaskView& mask);
 
-// y (N, K, oD * oH * oW) = sums of x (N, C, D, H, W) times weight (K, C / groups, kD, kH, kW), all contiguous
-// and in float32 or float64, without mask or epilogue. What lies outside the image counts 0.
-void convolve_direct(const Runtime& runtime, const ConvProblem& problem, DType dtype, const void* x,
-                     const void* weight, void* y);
+// As `forward`, of x (N, C, D, H, W) and weight (K, C / groups, kD, kH, kW), contiguous. The positions of
+// out.y are contiguous too.
+void forward_direct(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+                    const void* x, const void* weight, const void* bias, const std::vector<uint8_t>& valid,
+                    const ForwardOutput& out);
 
 }  // namespace maskconv::cpu

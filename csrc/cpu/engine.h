@@ -1,6 +1,5 @@
-// The CPU engine: masked convolution over raw pointers. Live rows are gathered in cache-sized blocks,
-// multiplied by a library GEMM and finished by a fused epilogue. No torch: what it needs of a framework is in
-// Runtime.
+// The CPU engine: masked convolution over raw pointers. Live rows are multiplied tile by tile from where
+// their values lie, and finished by a fused epilogue. No torch: what it needs of a framework is in Runtime.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +12,12 @@
 
 namespace maskconv::cpu {
 
-// What the host supplies. Both are called with sizes >= 1 only.
+// What the host supplies.
 struct Runtime {
   // Calls fn(first, last) over disjoint pieces of [begin, end) of at least `grain` items, and waits for all.
   // Exceptions thrown by fn must reach the caller.
   using Body = std::function<void(int64_t first, int64_t last)>;
   std::function<void(int64_t begin, int64_t end, int64_t grain, const Body& fn)> parallel_for;
-
-  // Row-major c(m, n) = op(a)(m, k) * op(b)(k, n) + beta * c, with beta 0 or 1; c is not read when beta is 0.
-  // ld* is the distance in elements between stored rows: a is stored (k, m) if transpose_a, b (n, k) if
-  // transpose_b. Called from within parallel_for, where it has one thread.
-  template <typename T>
-  using Gemm = std::function<void(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, bool transpose_a,
-                                  const T* b, int64_t ldb, bool transpose_b, T beta, T* c, int64_t ldc)>;
-  Gemm<float> gemm_f32;
-  Gemm<double> gemm_f64;
 
   int threads = 1;  // how many pieces parallel_for runs at once
 };
@@ -89,25 +79,28 @@ struct ForwardOutput {
 std::vector<uint8_t> compute_window(const Runtime& runtime, const ConvProblem& problem, DType dtype,
                                     const MaskView& mask, const ForwardOutput& out);
 
-// Then either this, which computes the valid outputs only ...
+// Then this, which computes the valid outputs only.
 // x (N, D, H, W, C), weight (K, kD, kH, kW, C / groups), bias (K) or null; all of type `dtype`.
 void forward(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
              const void* x, const void* weight, const void* bias, const std::vector<uint8_t>& valid,
              const ForwardOutput& out);
 
-// ... or, for float32 and float64, the framework's own convolution between two passes of ours: all outputs.
-// It is faster where most of them are valid, and for the narrow layers that are no matrix products.
-// The share of them from which it is.
-double dense_share(const ConvProblem& problem, DType dtype);
-bool prefers_dense(const ConvProblem& problem, DType dtype, const std::vector<uint8_t>& valid);
-// Whether the mask takes anything away: without holes x is convolved as it is.
+// Or, in float32 and without holes, the framework's own convolution between these: only where a window
+// reaches outside the image, or a rule takes an output away, does it give something else.
 bool has_holes(const ConvProblem& problem, const MaskView& mask);
-// selected = (x where m != 0, else 0) * m. Both have x's strides, over (N, D * H * W, C).
-void select(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-            const void* x, const Strides& strides, void* selected);
-// Scale, bias and fill, in place: out.y holds the sums.
-void finish(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
-            const void* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out);
+// scale(q) inside the image, which may go into the weight.
+double interior_scale(const ConvProblem& problem, const MaskView& mask);
+struct Border {
+  std::vector<int64_t> rows;    // outputs to finish, (window_batch, oD, oH, oW), ascending
+  std::vector<double> factors;  // of their sums; NaN where an output is not valid
+  bool bias_inside = false;     // whether the convolution adds the bias
+};
+// `scaled`: whether interior_scale went into the weight.
+Border find_border(const ConvProblem& problem, const MaskView& mask, const std::vector<uint8_t>& valid,
+                   const void* window_sum, bool scaled, const float* bias);
+// In place: out.y holds what the convolution gave.
+void finish_border(const Runtime& runtime, const ConvProblem& problem, const Border& border,
+                   const float* bias, const ForwardOutput& out);
 
 // First step of every backward: what `scaled` (N, oD, oH, oW, K) and `grad_bias` (K, or null) are is said in
 // plan/scale_grad.h. Where an output is invalid, grad is read for the bias only. The sums do not depend on

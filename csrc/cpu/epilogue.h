@@ -1,6 +1,7 @@
 // What follows the sums: scale, bias and fill.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -22,10 +23,15 @@ class Epilogue {
         scale_(problem.normalization, window_size(problem, mask), mask.kind == MaskKind::kSoft,
                out.window_sum, int64_t(valid.size())),
         weight_sums_(problem, out),
-        window_channels_(mask.window_channels),
-        bias_(bias) {}
+        window_channels_(mask.window_channels) {
+    if (bias) {
+      bias_.assign(bias, bias + problem.filters);
+    } else {
+      bias_.assign(problem.filters, Acc(0));
+    }
+  }
 
-  Acc bias(int32_t k) const { return bias_ ? bias_[k] : Acc(0); }
+  Acc bias(int32_t k) const { return bias_[k]; }
   Acc fill(int32_t k) const { return problem_.fill_with_bias ? bias(k) : Acc(problem_.fill); }
 
   const WeightSums<Acc>& weight_sums() const { return weight_sums_; }
@@ -33,34 +39,52 @@ class Epilogue {
   // scale(q) of the i-th window sum.
   Acc factor(int64_t i) const { return scale_(i); }
 
-  // Of (count, K) sums, in place; `rows` are output positions of the batch.
-  void operator()(const int64_t* rows, int64_t count, Acc* sums) const {
+  // to[i] = the outputs, K of them, of rows[i], whose sums are at sums + i * ld: there, or elsewhere.
+  void operator()(const int64_t* rows, int64_t count, const Acc* sums, int64_t ld, Acc* const* to) const {
+    constexpr int64_t kMost = 16;  // rows whose factors are looked up together
     const int64_t positions = problem_.output_positions();
-    const int32_t filters = problem_.filters / window_channels_;  // that a window sum serves
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t q = (problem_.window_batch() > 1 ? rows[i] : rows[i] % positions) * window_channels_;
-      for (int32_t g = 0; g < window_channels_; ++g, sums += filters) {
-        const int32_t first = g * filters;
-        if (valid_[q + g] && weight_sums_.given()) {
-          weight_sums_.finish_row(sums, rows[i], first, filters, factor(q + g),
-                                  bias_ ? bias_ + first : nullptr, problem_.fill_with_bias,
-                                  Acc(problem_.fill));
-        } else if (valid_[q + g]) {
-          scale_and_add(sums, factor(q + g), bias_ ? bias_ + first : nullptr, filters);
+    const bool alike = window_channels_ == 1 && !weight_sums_.given();  // all filters of a row
+    Acc factors[kMost];
+    for (int64_t first = 0; first < count; first += kMost) {
+      const int64_t n = std::min(kMost, count - first);
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t row = rows[first + i];
+        const int64_t q = problem_.window_batch() > 1 || row < positions ? row : row % positions;
+        if (alike) {
+          factors[i] = factor(q);
         } else {
-          for (int32_t k = 0; k < filters; ++k) sums[k] = fill(first + k);
+          finish_groups(row, q * window_channels_, sums + (first + i) * ld, to[first + i]);
         }
       }
+      if (alike) finish_rows(sums + first * ld, ld, to + first, factors, bias_.data(), n, problem_.filters);
     }
   }
 
  private:
+  // Of a row of which some groups, or filters, are valid.
+  void finish_groups(int64_t row, int64_t q, const Acc* sums, Acc* to) const {
+    const int32_t filters = problem_.filters / window_channels_;  // that a window sum serves
+    for (int32_t g = 0; g < window_channels_; ++g, sums += filters, to += filters) {
+      const int32_t first = g * filters;
+      if (valid_[q + g] && weight_sums_.given()) {
+        for (int32_t k = 0; k < filters; ++k)
+          to[k] =
+              weight_sums_.finished(sums[k], row, first + k, factor(q + g), bias(first + k), fill(first + k));
+      } else if (valid_[q + g]) {
+        const Acc f = factor(q + g);
+        finish_rows(sums, 0, &to, &f, &bias_[first], 1, filters);
+      } else {
+        for (int32_t k = 0; k < filters; ++k) to[k] = fill(first + k);
+      }
+    }
+  }
+
   const ConvProblem& problem_;
   const std::vector<uint8_t>& valid_;
   Scale<Acc> scale_;
   WeightSums<Acc> weight_sums_;
   int32_t window_channels_;
-  const Acc* bias_;
+  std::vector<Acc> bias_;
 };
 
 }  // namespace maskconv::cpu

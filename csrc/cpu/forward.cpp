@@ -1,5 +1,4 @@
 #include <cstdint>
-#include <type_traits>
 #include <vector>
 
 #include "cpu/epilogue.h"
@@ -14,14 +13,9 @@ template <typename T>
 void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* x,
          const T* weight, const T* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
   using Acc = typename Compute<T>::type;
-  using Product = BlockProduct<T>;
-  struct Scratch {
-    typename Product::Scratch product;
-    Buffer<T> rounded;
-  };
   if (problem.rows() == 0 || problem.filters == 0) return;
 
-  std::vector<Acc> weight_storage, bias_storage;
+  std::vector<Acc> bias_storage;
   const Epilogue<Acc> epilogue(problem, mask, valid, out, as_compute(bias, problem.filters, bias_storage));
   const OutputView<T> y{static_cast<T*>(out.y), out.strides, problem.output_positions(), problem.filters};
   const OwnedLiveMap row_live = live_outputs(runtime, problem, mask.window_channels, valid.data());
@@ -33,26 +27,23 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const int32_t groups = depthwise ? 1 : problem.groups;
   const TapTable table = TapTable::to_input(problem);
   const OwnedLiveMap source_live = live_inputs(runtime, problem, dtype, mask);
-  const Product product{runtime,
-                        table,
-                        source_live,
-                        {x, problem.channels, groups, cut_segments(mask, problem.channels, groups),
-                         SegmentMask<Acc>(mask, problem.mask_batch, problem.input_positions())},
-                        forward_operand(problem, weight, weight_storage),
-                        problem.filters,
-                        depthwise};
+  const Source<T> source{x,
+                         problem.channels,
+                         table,
+                         problem.batch,
+                         source_live,
+                         cut_segments(mask, problem.channels, 1),
+                         SegmentMask<Acc>(mask, problem.mask_batch, problem.input_positions())};
+  const SegmentLayout layout = SegmentLayout::choose(table, problem.channels / groups, groups, depthwise);
+  const Panels<Acc> weights = forward_panels(runtime, problem, layout, weight);
+  const BlockProduct<T> product(runtime, table, source, layout, weights, groups, problem.filters, depthwise);
   constexpr int32_t kUnitStride[kAxes] = {1, 1, 1}, kNoPadding[kAxes] = {0, 0, 0};
   RowList rows = list_rows(runtime, problem.batch, problem.output, row_live, kUnitStride, kNoPadding);
-  const int64_t total = int64_t(rows.size());
-  const int64_t block = choose_block_rows(total, product.row_bytes(), runtime.threads);
-  if (product.worth_grouping()) group_rows_by_taps(runtime, table, source_live, block, rows);
-  for_each_block<Scratch>(runtime, (total + block - 1) / block, [&](int64_t b, Scratch& scratch) {
-    const int64_t* first = rows.data() + b * block;
-    const int64_t count = std::min(block, total - b * block);
-    Acc* values = product(first, count, scratch.product);
-    epilogue(first, count, values);
-    y.store(first, count, values, scratch.rounded.get(count * problem.filters));
-  });
+  group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
+  for_each_row_block<T>(runtime, product, rows, y,
+                        [&](const int64_t* block, int64_t n, Acc* sums, int64_t ld, Acc* const* to) {
+                          epilogue(block, n, sums, ld, to);
+                        });
 }
 
 }  // namespace

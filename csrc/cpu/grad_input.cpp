@@ -13,11 +13,6 @@ template <typename T>
 void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* grad,
          const T* weight, const uint8_t* valid, T* grad_input) {
   using Acc = typename Compute<T>::type;
-  using Product = BlockProduct<T>;
-  struct Scratch {
-    typename Product::Scratch product;
-    Buffer<T> rounded;
-  };
   const int64_t positions = problem.input_positions();
   const int32_t channels = problem.channels;
   if (problem.batch * positions * channels == 0) return;
@@ -30,32 +25,30 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const MaskView unmasked;
   const TapTable table = TapTable::to_output(problem);
   const OwnedLiveMap source_live = live_outputs(runtime, problem, mask.window_channels, valid);
-  std::vector<Acc> weight_storage;
-  const Product product{runtime,
-                        table,
-                        source_live,
-                        {grad, problem.filters, groups, cut_segments(problem.filters, groups),
-                         SegmentMask<Acc>(unmasked, 0, problem.output_positions())},
-                        backward_operand(runtime, problem, weight, weight_storage),
-                        channels,
-                        depthwise};
+  const Source<T> source{grad,
+                         problem.filters,
+                         table,
+                         problem.batch,
+                         source_live,
+                         cut_segments(problem.filters, 1),
+                         SegmentMask<Acc>(unmasked, 0, problem.output_positions())};
+  const SegmentLayout layout = SegmentLayout::choose(table, problem.filters / groups, groups, depthwise);
+  const Panels<Acc> weights = backward_panels(runtime, problem, layout, weight);
+  const BlockProduct<T> product(runtime, table, source, layout, weights, groups, channels, depthwise);
   const std::vector<Segment> segments = cut_segments(mask, channels, 1);
   const SegmentMask<Acc> masker(mask, problem.mask_batch, positions);
   RowList rows = list_rows(runtime, problem.batch, problem.input, row_live, problem.stride, problem.padding);
-  const int64_t total = int64_t(rows.size());
-  const int64_t block = choose_block_rows(total, product.row_bytes(), runtime.threads);
-  if (product.worth_grouping()) group_rows_by_taps(runtime, table, source_live, block, rows);
-  for_each_block<Scratch>(runtime, (total + block - 1) / block, [&](int64_t b, Scratch& scratch) {
-    const int64_t* first = rows.data() + b * block;
-    const int64_t count = std::min(block, total - b * block);
-    Acc* values = product(first, count, scratch.product);
-    if (!masker.trivial()) {
-      for (int64_t i = 0; i < count; ++i)
-        for (const Segment& segment : segments)
-          masker.apply(values + i * channels + segment.channel, segment, first[i]);
-    }
-    out.store(first, count, values, scratch.rounded.get(count * channels));
-  });
+  group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
+  for_each_row_block<T>(runtime, product, rows, out,
+                        [&](const int64_t* block, int64_t n, Acc* sums, int64_t ld, Acc* const* to) {
+                          for (int64_t i = 0; i < n; ++i) {
+                            Acc* values = to[i];
+                            if (values != sums + i * ld) std::copy_n(sums + i * ld, channels, values);
+                            if (masker.trivial()) continue;
+                            for (const Segment& segment : segments)
+                              masker.apply(values + segment.channel, segment, block[i]);
+                          }
+                        });
 }
 
 }  // namespace

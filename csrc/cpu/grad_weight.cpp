@@ -1,10 +1,11 @@
 #include <algorithm>
+#include <bit>
 #include <cstdint>
-#include <type_traits>
 #include <vector>
 
-#include "cpu/product.h"
+#include "cpu/row_reader.h"
 #include "cpu/store.h"
+#include "cpu/tile.h"
 #include "cpu/weights.h"
 
 namespace maskconv::cpu {
@@ -12,128 +13,128 @@ namespace {
 
 constexpr int64_t kElementGrain = 1 << 14;
 
-// Consecutive taps that one GEMM covers.
-struct TapRange {
-  int32_t first, end;
-};
-
-// Slices as wide as a GEMM needs to be fast, and not wider: the narrower, the fewer holes are multiplied.
-std::vector<TapRange> slice_taps(int32_t taps, int32_t channels) {
-  constexpr int64_t kColumns = 576;  // a 3x3 window of 64 channels
-  const int64_t wanted = (int64_t{taps} * channels + kColumns - 1) / kColumns;
-  const int32_t slices = int32_t(std::clamp<int64_t>(wanted, 1, taps));
-  const int32_t width = (taps + slices - 1) / slices;
-  std::vector<TapRange> ranges;
-  for (int32_t t = 0; t < taps; t += width) ranges.push_back({t, std::min(t + width, taps)});
-  return ranges;
-}
-
+// Sums over rows of what a row reads times its gradient. They are (groups, segments, steps, filters of a
+// group, up to whole panels); depthwise (taps, channels).
 template <typename T>
-struct WeightProduct {
+class WeightProduct {
+ public:
   using Acc = typename Compute<T>::type;
 
   struct Scratch {
-    Buffer<int64_t> positions;
-    Buffer<Acc> gathered, grad_block, grad_part;
-    std::vector<int32_t> rows, taps;
-    std::vector<const Acc*> values;
+    typename RowReader<T>::Scratch reader;
+    Buffer<const Acc*> rows;
+    Buffer<Acc> grads;
+    std::vector<const Acc*> values_of_pair, grads_of_pair;
   };
 
-  const Runtime& runtime;
-  const TapTable& table;
-  LiveMap live;
-  Source<T> source;
-  const T* grad;
-  int32_t filters;
-  bool depthwise;
+  WeightProduct(const Runtime& runtime, const ConvProblem& problem, const TapTable& table,
+                const Source<T>& source, const T* grad, bool depthwise)
+      : depthwise_(depthwise),
+        groups_(depthwise ? 1 : problem.groups),
+        filters_(problem.filters),
+        group_filters_(problem.filters / groups_),
+        layout_(SegmentLayout::choose(table, problem.channels / groups_, groups_, depthwise)),
+        reader_(runtime, table, source, layout_),
+        grad_(grad) {
+    const int32_t narrow = kernels_.narrow_panel;
+    padded_ = depthwise ? group_filters_ : (group_filters_ + narrow - 1) / narrow * narrow;
+  }
 
-  int64_t size() const { return int64_t{filters} * table.taps() * source.channels_per_group(); }
+  const SegmentLayout& layout() const { return layout_; }
+  int64_t steps() const { return depthwise_ ? 1 : layout_.length(); }
+  int64_t size() const { return int64_t{groups_} * layout_.segments * steps() * padded_; }
+  int64_t row_bytes() const {
+    return layout_.segments * int64_t(sizeof(Acc*)) + groups_ * padded_ * int64_t(sizeof(Acc));
+  }
 
-  // sums += grad^T * source, over `count` rows and for the taps of `slices`. Sums are (K, taps, C / g), or
-  // (taps, C) depthwise.
-  void add(const int64_t* rows, int64_t count, const TapRange* slices, int64_t slice_count, Scratch& scratch,
+  // Where in the sums the weight of a filter is.
+  int64_t place(int32_t filter, int64_t segment, int64_t step) const {
+    const int64_t group = filter / group_filters_;
+    return ((group * layout_.segments + segment) * steps() + step) * padded_ + filter % group_filters_;
+  }
+
+  // Adds `count` rows, for segments [begin, end).
+  void add(const int64_t* rows, int64_t count, int32_t begin, int32_t end, Scratch& scratch,
            Acc* sums) const {
-    int64_t* positions = scratch.positions.get(count * table.taps());
-    table.lookup(rows, count, live, positions);
-    const Acc* grad_block = grad_rows(rows, nullptr, count, scratch.grad_block);
-    for (int64_t s = 0; s < slice_count; ++s) {
-      if (depthwise) {
-        add_channels(positions, count, slices[s], grad_block, scratch, sums);
-      } else {
-        add_slice(rows, positions, count, slices[s], grad_block, scratch, sums);
+    const Acc** pointers = scratch.rows.get(layout_.segments * count);
+    scratch.reader.lines.begin_block();
+    reader_.point(rows, count, count, scratch.reader, pointers);
+    const int64_t grad_ld = int64_t{groups_} * padded_;
+    const Acc* grads = copy_grads(rows, count, grad_ld, scratch.grads);
+    for (int32_t s = begin; s < end; ++s) {
+      scratch.values_of_pair.clear();
+      scratch.grads_of_pair.clear();
+      for (int64_t i = 0; i < count; ++i) {
+        if (pointers[s * count + i] == reader_.zeros()) continue;
+        scratch.values_of_pair.push_back(pointers[s * count + i]);
+        scratch.grads_of_pair.push_back(grads + i * grad_ld);
       }
+      if (!scratch.values_of_pair.empty()) add_segment(s, scratch, sums);
     }
   }
 
  private:
-  // grad of the rows (of those given by index, if any) as compute type, in place where it lies so.
-  const Acc* grad_rows(const int64_t* rows, const int32_t* index, int64_t count, Buffer<Acc>& buffer) const {
-    if constexpr (std::is_same_v<T, Acc>) {
-      if (!index && rows[count - 1] - rows[0] == count - 1) return grad + rows[0] * filters;
-    }
-    Acc* to = buffer.get(count * filters);
+  // In the compute type, every group as wide as its panels.
+  const Acc* copy_grads(const int64_t* rows, int64_t count, int64_t ld, Buffer<Acc>& buffer) const {
+    Acc* to = buffer.get(count * ld);
     for (int64_t i = 0; i < count; ++i)
-      widen(grad + rows[index ? index[i] : i] * filters, to + i * filters, filters);
+      for (int32_t g = 0; g < groups_; ++g) {
+        Acc* values = to + i * ld + int64_t{g} * padded_;
+        widen(grad_ + rows[i] * filters_ + int64_t{g} * group_filters_, values, group_filters_);
+        std::fill(values + group_filters_, values + padded_, Acc(0));
+      }
     return to;
   }
 
-  void add_slice(const int64_t* rows, const int64_t* positions, int64_t count, TapRange slice,
-                 const Acc* grad_block, Scratch& scratch, Acc* sums) const {
-    constexpr double kWorthCompacting = 0.8;  // rows left, for copying their grad to pay
-    const int32_t taps = table.taps();
-    std::vector<int32_t>& selected = scratch.rows;
-    selected.clear();
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t* row = positions + i * taps;
-      if (std::any_of(row + slice.first, row + slice.end, [](int64_t p) { return p >= 0; }))
-        selected.push_back(int32_t(i));
+  void add_segment(int32_t segment, const Scratch& scratch, Acc* sums) const {
+    PairOperands<Acc> operands{scratch.values_of_pair.data(),
+                               scratch.grads_of_pair.data(),
+                               int64_t(scratch.values_of_pair.size()),
+                               0,
+                               0,
+                               nullptr,
+                               padded_};
+    if (depthwise_) {
+      operands.sums = sums + int64_t{segment} * padded_;
+      return kernels_.add_channel_pairs(operands);
     }
-    if (selected.empty()) return;
-    const int32_t* index = nullptr;
-    if (double(selected.size()) < kWorthCompacting * double(count)) {
-      index = selected.data();
-      count = int64_t(selected.size());
-      grad_block = grad_rows(rows, index, count, scratch.grad_part);
+    for (int32_t group = 0; group < groups_; ++group) {
+      Acc* group_sums = sums + (int64_t{group} * layout_.segments + segment) * steps() * padded_;
+      for (int32_t filter = 0, width; filter < padded_; filter += width) {
+        const bool wide = padded_ - filter >= kernels_.panel;
+        width = wide ? kernels_.panel : kernels_.narrow_panel;
+        operands.grad_offset = int64_t{group} * padded_ + filter;
+        for (int64_t step = 0, taken; step < steps(); step += taken) {
+          const int n =
+              std::min<int>(int(std::bit_width(uint64_t(steps() - step))) - 1, kernels_.step_sizes - 1);
+          taken = int64_t{1} << n;
+          operands.value_offset = int64_t{group} * layout_.channels + step;
+          operands.sums = group_sums + step * padded_ + filter;
+          (wide ? kernels_.add_pairs : kernels_.add_pairs_narrow)[n](operands);
+        }
+      }
     }
-    scratch.taps.clear();
-    for (int32_t t = slice.first; t < slice.end; ++t) scratch.taps.push_back(t);
-    const int64_t width = slice.end - slice.first;
-    Acc* gathered = scratch.gathered.get(count * width * source.channels);
-    source.gather(positions, taps, index, count, scratch.taps.data(), width, gathered);
-    const int64_t per_group = source.channels_per_group(), group_filters = filters / source.groups;
-    const int64_t filter_size = taps * per_group, columns = width * per_group;
-    for (int32_t g = 0; g < source.groups; ++g)
-      gemm_of<Acc>(runtime)(group_filters, columns, count, grad_block + g * group_filters, filters, true,
-                            gathered + g * count * columns, columns, false, Acc(1),
-                            sums + g * group_filters * filter_size + slice.first * per_group, filter_size);
   }
 
-  void add_channels(const int64_t* positions, int64_t count, TapRange slice, const Acc* grad_block,
-                    Scratch& scratch, Acc* sums) const {
-    const int32_t taps = table.taps(), channels = source.channels;
-    for (int64_t i = 0; i < count; ++i, positions += taps, grad_block += channels) {
-      scratch.taps.clear();
-      for (int32_t t = slice.first; t < slice.end; ++t)
-        if (positions[t] >= 0) scratch.taps.push_back(t);
-      if (scratch.taps.empty()) continue;
-      const Acc* const* values =
-          channel_rows(source, positions, taps, scratch.taps, scratch.gathered, scratch.values);
-      for (size_t j = 0; j < scratch.taps.size(); ++j)
-        multiply_add(sums + scratch.taps[j] * int64_t{channels}, values[j], grad_block, channels);
-    }
-  }
+  const TileKernels<Acc>& kernels_ = tile_kernels<Acc>();
+  bool depthwise_;
+  int32_t groups_, filters_, group_filters_;
+  SegmentLayout layout_;
+  RowReader<T> reader_;
+  const T* grad_;
+  int32_t padded_;
 };
 
 // How the reduction is divided: by rows, each chunk with sums of its own, and, where memory for those runs
-// out, by taps. It depends on sizes alone, and chunks are added up in order: the result is reproducible.
+// out, by segments. It depends on sizes alone, and chunks are added up in order: the result is reproducible.
 struct Division {
-  int64_t chunks, tap_parts;
+  int64_t chunks, parts;
 
-  Division(int64_t blocks, int64_t slices, int64_t sums_bytes, int threads) {
+  Division(int64_t blocks, int64_t segments, int64_t sums_bytes, int threads) {
     constexpr int64_t kSumsBytes = int64_t{1} << 28;  // of all chunks
     const int64_t wanted = std::max(threads, 1);
     chunks = std::clamp<int64_t>(kSumsBytes / std::max<int64_t>(sums_bytes, 1), 1, std::min(wanted, blocks));
-    tap_parts = std::min(slices, (wanted + chunks - 1) / chunks);
+    parts = std::min(segments, (wanted + chunks - 1) / chunks);
   }
 };
 
@@ -141,62 +142,61 @@ template <typename T>
 void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* grad,
          const T* x, const uint8_t* valid, T* grad_weight) {
   using Acc = typename Compute<T>::type;
-  using Product = WeightProduct<T>;
   const bool depthwise = is_depthwise(problem);
-  const int32_t groups = depthwise ? 1 : problem.groups;
-  const int64_t taps = problem.taps(), size = problem.filters * taps * problem.channels_per_group();
+  const int64_t filter_size = int64_t{problem.taps()} * problem.channels_per_group();
+  const int64_t results = problem.filters * filter_size;
   constexpr int32_t kUnitStride[kAxes] = {1, 1, 1}, kNoPadding[kAxes] = {0, 0, 0};
   RowList rows;
-  if (problem.rows() > 0 && size > 0) {
+  if (problem.rows() > 0 && results > 0) {
     const OwnedLiveMap row_live = live_outputs(runtime, problem, mask.window_channels, valid);
     rows = list_rows(runtime, problem.batch, problem.output, row_live, kUnitStride, kNoPadding);
   }
   if (rows.empty()) {
-    std::fill_n(grad_weight, size, T{});
+    std::fill_n(grad_weight, results, T{});
     return;
   }
   const TapTable table = TapTable::to_input(problem);
   const OwnedLiveMap source_live = live_inputs(runtime, problem, dtype, mask);
-  const Product product{runtime,
-                        table,
-                        source_live,
-                        {x, problem.channels, groups, cut_segments(mask, problem.channels, groups),
-                         SegmentMask<Acc>(mask, problem.mask_batch, problem.input_positions())},
-                        grad,
-                        problem.filters,
-                        depthwise};
-  const std::vector<TapRange> slices = slice_taps(table.taps(), problem.channels);
-  const int64_t slice_count = int64_t(slices.size()), total = int64_t(rows.size());
-  const int64_t columns = int64_t{slices[0].end - slices[0].first} * problem.channels;
-  const int64_t block =
-      choose_block_rows(total, (columns + problem.filters) * int64_t(sizeof(Acc)), runtime.threads);
-  const int64_t blocks = (total + block - 1) / block;
-  const Division division(blocks, slice_count, size * int64_t(sizeof(Acc)), runtime.threads);
+  const Source<T> source{x,
+                         problem.channels,
+                         table,
+                         problem.batch,
+                         source_live,
+                         cut_segments(mask, problem.channels, 1),
+                         SegmentMask<Acc>(mask, problem.mask_batch, problem.input_positions())};
+  const WeightProduct<T> product(runtime, problem, table, source, grad, depthwise);
+  const int64_t segments = product.layout().segments, total = int64_t(rows.size());
+  constexpr int64_t kBlockRows = 128;  // whose gradients a first-level cache keeps, a panel of them
+  const int64_t blocks = (total + kBlockRows - 1) / kBlockRows;
+  const Division division(blocks, segments, product.size() * int64_t(sizeof(Acc)), runtime.threads);
 
   std::vector<Buffer<Acc>> sums(division.chunks);
-  for (Buffer<Acc>& chunk : sums) chunk.get(size);
+  for (Buffer<Acc>& chunk : sums) chunk.get(product.size());
   runtime.parallel_for(0, division.chunks, 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) std::fill_n(sums[i].get(size), size, Acc(0));
+    for (int64_t i = first; i < last; ++i) std::fill_n(sums[i].data(), product.size(), Acc(0));
   });
-  runtime.parallel_for(0, division.chunks * division.tap_parts, 1, [&](int64_t first, int64_t last) {
-    typename Product::Scratch scratch;
+  runtime.parallel_for(0, division.chunks * division.parts, 1, [&](int64_t first, int64_t last) {
+    typename WeightProduct<T>::Scratch scratch;
     for (int64_t i = first; i < last; ++i) {
-      const int64_t chunk = i / division.tap_parts, part = i % division.tap_parts;
-      const int64_t begin = part * slice_count / division.tap_parts;
-      const int64_t end = (part + 1) * slice_count / division.tap_parts;
+      const int64_t chunk = i / division.parts, part = i % division.parts;
+      const int32_t begin = int32_t(part * segments / division.parts);
+      const int32_t end = int32_t((part + 1) * segments / division.parts);
+      Acc* to = sums[chunk].data();
       // Every so many blocks, not a run of them: holes come in clusters, and chunks should take equally long.
       for (int64_t b = chunk; b < blocks; b += division.chunks)
-        product.add(rows.data() + b * block, std::min(block, total - b * block), &slices[begin], end - begin,
-                    scratch, sums[chunk].get(size));
+        product.add(rows.data() + b * kBlockRows, std::min(kBlockRows, total - b * kBlockRows), begin, end,
+                    scratch, to);
     }
   });
-  runtime.parallel_for(0, size, kElementGrain, [&](int64_t first, int64_t last) {
-    Acc* total_sums = sums[0].get(size);
-    for (int64_t chunk = 1; chunk < division.chunks; ++chunk)
-      accumulate(total_sums + first, sums[chunk].get(size) + first, last - first);
-    if (!depthwise) return narrow(total_sums + first, grad_weight + first, last - first);
-    for (int64_t i = first; i < last; ++i)
-      grad_weight[i % problem.channels * taps + i / problem.channels] = narrow<T>(total_sums[i]);
+  const int64_t steps = depthwise ? 1 : product.layout().length();
+  runtime.parallel_for(0, problem.filters, kElementGrain / filter_size + 1, [&](int64_t first, int64_t last) {
+    for (int64_t k = first; k < last; ++k)
+      for (int64_t j = 0; j < filter_size; ++j) {
+        const int64_t place = product.place(int32_t(k), j / steps, j % steps);
+        Acc sum = 0;
+        for (const Buffer<Acc>& chunk : sums) sum += chunk.data()[place];
+        grad_weight[k * filter_size + j] = narrow<T>(sum);
+      }
   });
 }
 

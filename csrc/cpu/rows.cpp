@@ -92,13 +92,13 @@ RowList list_rows(const Runtime& runtime, int64_t batch, const int32_t extent[kA
 }
 
 void group_rows_by_taps(const Runtime& runtime, const TapTable& table, const LiveMap& source_live,
-                        int64_t block_rows, RowList& rows) {
+                        int64_t tile_rows, RowList& rows) {
   constexpr int kMaxTaps = 64;               // a key is one word
   constexpr int64_t kSegmentRows = 1 << 15;  // sorted independently: bounds scratch, keeps images nearby
-  constexpr int64_t kLookupRows = 256;
-  constexpr double kWorthSorting = 0.8;  // of the work in the order given
+  constexpr int64_t kSampled = 16;           // of so many tiles one says whether sorting pays
+  constexpr double kWorthSorting = 0.8;      // of the work in the order given
   const int32_t taps = table.taps();
-  if (taps < 2 || taps > kMaxTaps) return;
+  if (!source_live.data || taps < 2 || taps > kMaxTaps) return;
   struct Scratch {
     std::vector<KeyedRow> items, spare;
     Buffer<int64_t> source;
@@ -108,40 +108,42 @@ void group_rows_by_taps(const Runtime& runtime, const TapTable& table, const Liv
   for_each_block<Scratch>(runtime, segments, [&](int64_t segment, Scratch& scratch) {
     int64_t* const first = rows.data() + segment * kSegmentRows;
     const int64_t count = std::min(kSegmentRows, total - segment * kSegmentRows);
-    int64_t* source = scratch.source.get(kLookupRows * taps);
-    scratch.items.resize(count);
-    for (int64_t begin = 0; begin < count; begin += kLookupRows) {
-      const int64_t n = std::min(kLookupRows, count - begin);
+    int64_t* source = scratch.source.get(tile_rows * taps);
+    const auto tile_keys = [&](int64_t begin, KeyedRow* items) {
+      const int64_t n = std::min(tile_rows, count - begin);
       table.lookup(first + begin, n, source_live, source);
       for (int64_t i = 0; i < n; ++i) {
         uint64_t key = 0;
         for (int32_t t = 0; t < taps; ++t) key |= uint64_t{source[i * taps + t] >= 0} << t;
-        scratch.items[begin + i] = {key, first[begin + i]};
+        items[i] = {key, first[begin + i]};
       }
-    }
-    int64_t live_taps = 0, block_taps = 0;
-    for (int64_t begin = 0; begin < count; begin += block_rows) {
-      const int64_t end = std::min(begin + block_rows, count);
+      return n;
+    };
+    int64_t live_taps = 0, tile_taps = 0;
+    scratch.items.resize(count);
+    for (int64_t begin = 0; begin < count; begin += kSampled * tile_rows) {
+      const int64_t n = tile_keys(begin, scratch.items.data());
       uint64_t any = 0;
-      for (int64_t i = begin; i < end; ++i) {
+      for (int64_t i = 0; i < n; ++i) {
         any |= scratch.items[i].key;
         live_taps += std::popcount(scratch.items[i].key);
       }
-      block_taps += std::popcount(any) * (end - begin);
+      tile_taps += std::popcount(any) * n;
     }
-    if (double(live_taps) >= kWorthSorting * double(block_taps)) return;
+    if (double(live_taps) >= kWorthSorting * double(tile_taps)) return;
+    for (int64_t begin = 0; begin < count; begin += tile_rows) tile_keys(begin, &scratch.items[begin]);
     radix_sort(scratch.items, scratch.spare, taps);
     for (int64_t i = 0; i < count; ++i) first[i] = scratch.items[i].row;
   });
 }
 
-int64_t choose_block_rows(int64_t rows, int64_t row_bytes, int threads) {
-  constexpr int64_t kBlockBytes = 1 << 20;  // about what a core keeps in its second-level cache
-  constexpr int64_t kMinRows = 64, kMaxRows = 1024, kMultiple = 16;
-  constexpr int64_t kBlocksPerThread = 4;  // so that uneven blocks still balance
+int64_t choose_block_rows(int64_t rows, int64_t row_bytes, int64_t multiple, int threads) {
+  constexpr int64_t kBlockBytes = 1 << 18;  // leaves room for weights in a core's second-level cache
+  constexpr int64_t kMinRows = 64, kMaxRows = 1024;
+  constexpr int64_t kBlocksPerThread = 32;  // so that uneven blocks still balance
   const int64_t balanced = rows / (kBlocksPerThread * std::max(threads, 1));
   const int64_t fitting = std::min(kBlockBytes / std::max<int64_t>(row_bytes, 1), balanced);
-  return std::clamp(fitting, kMinRows, kMaxRows) / kMultiple * kMultiple;
+  return (std::clamp(fitting, kMinRows, kMaxRows) + multiple - 1) / multiple * multiple;
 }
 
 }  // namespace maskconv::cpu

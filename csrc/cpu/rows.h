@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "cpu/engine.h"
@@ -19,12 +20,12 @@ using RowList = std::vector<int64_t>;  // positions in the whole batch
 RowList list_rows(const Runtime& runtime, int64_t batch, const int32_t extent[kAxes], const LiveMap& live,
                   const int32_t stride[kAxes], const int32_t padding[kAxes]);
 
-// Reorders rows, where it pays, so that blocks of `block_rows` have few live taps.
+// Reorders rows, where it pays, so that tiles of `tile_rows` have few live taps.
 void group_rows_by_taps(const Runtime& runtime, const TapTable& table, const LiveMap& source_live,
-                        int64_t block_rows, RowList& rows);
+                        int64_t tile_rows, RowList& rows);
 
-// Rows a block should have when gathering one takes `row_bytes`.
-int64_t choose_block_rows(int64_t rows, int64_t row_bytes, int threads);
+// Rows a block should have, a multiple of `multiple`, when one takes `row_bytes` of scratch.
+int64_t choose_block_rows(int64_t rows, int64_t row_bytes, int64_t multiple, int threads);
 
 // Calls fn(block, scratch) for each block, with one Scratch a worker. Blocks differ in cost, so workers take
 // the next one when done with the last.
@@ -39,20 +40,27 @@ void for_each_block(const Runtime& runtime, int64_t blocks, const Fn& fn) {
   });
 }
 
-// Uninitialised storage that grows.
+// Uninitialised storage that grows, aligned to cache lines: vectors of a whole line do not straddle two.
 template <typename T>
 class Buffer {
  public:
   T* get(int64_t size) {
     if (size > capacity_) {
-      data_ = std::make_unique_for_overwrite<T[]>(size);
+      data_.reset();
+      data_.reset(static_cast<T*>(::operator new(size * sizeof(T), kAlignment)));
       capacity_ = size;
     }
     return data_.get();
   }
+  T* data() const { return data_.get(); }
 
  private:
-  std::unique_ptr<T[]> data_;
+  static constexpr std::align_val_t kAlignment{64};
+  struct Delete {
+    void operator()(T* data) const { ::operator delete(data, kAlignment); }
+  };
+
+  std::unique_ptr<T, Delete> data_;
   int64_t capacity_ = 0;
 };
 

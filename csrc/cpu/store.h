@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/engine.h"
+#include "cpu/rows.h"
 #include "cpu/taps.h"
 #include "cpu/vector_ops.h"
 
@@ -19,27 +22,38 @@ struct OutputView {
   int32_t channels;
 
   T* row(int64_t row) const {
+    if (strides.batch == positions * strides.position) return data + row * strides.position;
     const int64_t n = row / positions;
     return data + n * strides.batch + (row - n * positions) * strides.position;
   }
 
-  // values is (count, channels); `rounded` is scratch of the same size.
+  // Where the values of a row may be written as they are; else null.
   template <typename Acc>
-  void store(const int64_t* rows, int64_t count, const Acc* values, T* rounded) const {
+  Acc* in_place(int64_t row_index) const {
+    if constexpr (std::is_same_v<T, Acc>) {
+      if (strides.channel == 1) return row(row_index);
+    }
+    return nullptr;
+  }
+
+  // Values are (count, ld), the first of each row `channels` of them.
+  template <typename Acc>
+  void store(const int64_t* rows, int64_t count, const Acc* values, int64_t ld, Buffer<T>& scratch) const {
     if (strides.channel == 1) {
-      for (int64_t i = 0; i < count; ++i) narrow(values + i * channels, row(rows[i]), channels);
+      for (int64_t i = 0; i < count; ++i) narrow(values + i * ld, row(rows[i]), channels);
       return;
     }
-    constexpr int64_t kRows =
-        16;  // transposed this many rows at a time: a cache line of neighbouring positions
-    narrow(values, rounded, count * channels);
+    constexpr int64_t kRows = 16;  // transposed at a time: a cache line of neighbouring positions
+    T* rounded = scratch.get(kRows * channels);
     for (int64_t first = 0; first < count; first += kRows) {
       const int64_t n = std::min(kRows, count - first);
       T* to[kRows];
-      for (int64_t i = 0; i < n; ++i) to[i] = row(rows[first + i]);
-      const T* from = rounded + first * channels;
+      for (int64_t i = 0; i < n; ++i) {
+        to[i] = row(rows[first + i]);
+        narrow(values + (first + i) * ld, rounded + i * channels, channels);
+      }
       for (int32_t k = 0; k < channels; ++k)
-        for (int64_t i = 0; i < n; ++i) to[i][k * strides.channel] = from[i * channels + k];
+        for (int64_t i = 0; i < n; ++i) to[i][k * strides.channel] = rounded[i * channels + k];
     }
   }
 
@@ -48,6 +62,9 @@ struct OutputView {
                  const std::vector<T>& values) const {
     if (!live.data || batch * positions == 0) return;
     constexpr int64_t kGrain = 1 << 12;
+    const bool all_equal = std::all_of(values.begin(), values.end(), [&](const T& value) {
+      return std::memcmp(&value, &values[0], sizeof(T)) == 0;
+    });
     runtime.parallel_for(0, batch * positions, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t first = begin, last; first < end; first = last) {
         const int64_t n = first / positions, image = n * positions;
@@ -57,7 +74,9 @@ struct OutputView {
         const int64_t stop = std::min(end, image + positions);
         while (last < stop && !alive[last - image]) ++last;
         T* to = row(first);
-        if (strides.channel == 1) {
+        if (strides.channel == 1 && strides.position == channels && all_equal) {
+          std::fill_n(to, (last - first) * channels, values[0]);
+        } else if (strides.channel == 1) {
           for (int64_t i = 0; i < last - first; ++i)
             std::copy(values.begin(), values.end(), to + i * strides.position);
         } else {

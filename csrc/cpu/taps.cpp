@@ -18,6 +18,11 @@ TapTable TapTable::to_input(const ConvProblem& problem) {
         *index++ = p >= 0 && p < problem.input[a] ? int32_t(p) : -1;
       }
   }
+  constexpr int kLast = kAxes - 1;
+  table.step_ = problem.dilation[kLast];
+  table.span_ = (problem.kernel[kLast] - 1) * problem.dilation[kLast] + 1;
+  table.first_low_ = -problem.padding[kLast];
+  table.row_step_ = problem.stride[kLast];
   return table;
 }
 
@@ -37,6 +42,11 @@ TapTable TapTable::to_output(const ConvProblem& problem) {
         *index++ = exact ? int32_t(q) : -1;
       }
   }
+  constexpr int kLast = kAxes - 1;
+  table.step_ = problem.stride[kLast] == 1 ? -problem.dilation[kLast] : 0;
+  table.span_ = (problem.kernel[kLast] - 1) * problem.dilation[kLast] + 1;
+  table.first_low_ = problem.padding[kLast] + 1 - table.span_;
+  table.row_step_ = 1;
   return table;
 }
 

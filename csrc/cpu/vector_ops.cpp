@@ -28,6 +28,17 @@ MASKCONV_INLINE void scale_and_add_to(T* values, T factor, const T* bias, int64_
 }
 
 template <typename T>
+MASKCONV_INLINE void finish_rows_to(const T* from, int64_t ld, T* const* to, const T* factor, const T* bias,
+                                    int64_t rows, int64_t n) {
+  for (int64_t i = 0; i < rows; ++i, from += ld) {
+    T* values = to[i];
+    const T f = factor[i];
+#pragma omp simd
+    for (int64_t j = 0; j < n; ++j) values[j] = f * from[j] + bias[j];
+  }
+}
+
+template <typename T>
 MASKCONV_INLINE void finish_plane_to(T* values, const T* factor, const uint8_t* valid, T bias, T fill,
                                      int64_t n) {
   for (int64_t i = 0; i < n; ++i) values[i] = valid[i] ? factor[i] * values[i] + bias : fill;
@@ -117,6 +128,15 @@ MASKCONV_CLONES void apply_mask(float* values, const float* mask, int64_t n) {
 }
 MASKCONV_CLONES void apply_mask(double* values, const double* mask, int64_t n) {
   apply_soft_mask_to(values, mask, n);
+}
+
+MASKCONV_CLONES void finish_rows(const float* from, int64_t ld, float* const* to, const float* factor,
+                                 const float* bias, int64_t rows, int64_t n) {
+  finish_rows_to(from, ld, to, factor, bias, rows, n);
+}
+MASKCONV_CLONES void finish_rows(const double* from, int64_t ld, double* const* to, const double* factor,
+                                 const double* bias, int64_t rows, int64_t n) {
+  finish_rows_to(from, ld, to, factor, bias, rows, n);
 }
 
 MASKCONV_CLONES void finish_plane(float* values, const float* factor, const uint8_t* valid, float bias,

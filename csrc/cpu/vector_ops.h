@@ -28,6 +28,12 @@ void apply_mask(double* values, const double* mask, int64_t n);
 void scale_and_add(float* values, float factor, const float* bias, int64_t n);
 void scale_and_add(double* values, double factor, const double* bias, int64_t n);
 
+// to[i][j] = factor[i] * from[i * ld + j] + bias[j], for j < n; to[i] may be from + i * ld
+void finish_rows(const float* from, int64_t ld, float* const* to, const float* factor, const float* bias,
+                 int64_t rows, int64_t n);
+void finish_rows(const double* from, int64_t ld, double* const* to, const double* factor, const double* bias,
+                 int64_t rows, int64_t n);
+
 // values = factor * values + bias where valid, else fill
 void finish_plane(float* values, const float* factor, const uint8_t* valid, float bias, float fill,
                   int64_t n);

@@ -1,11 +1,10 @@
-// The weight (K, taps, C / groups) as the operand of a product.
+// The weight (K, taps, C / groups) as panels of a product.
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
-#include "cpu/product.h"
-#include "cpu/store.h"
+#include "cpu/half.h"
+#include "cpu/panels.h"
 
 namespace maskconv::cpu {
 
@@ -14,40 +13,41 @@ inline bool is_depthwise(const ConvProblem& problem) {
 }
 
 template <typename T, typename Acc = typename Compute<T>::type>
-Operand<Acc> depthwise_operand(const ConvProblem& problem, const T* weight, std::vector<Acc>& storage) {
-  const int64_t taps = problem.taps(), channels = problem.channels;
-  storage.resize(taps * channels);
-  for (int64_t c = 0; c < channels; ++c)
-    for (int64_t t = 0; t < taps; ++t) storage[t * channels + c] = widen(weight[c * taps + t]);
-  return {storage.data(), 0, channels, 0, false};
+Panels<Acc> depthwise_panels(const Runtime& runtime, const ConvProblem& problem, const T* weight) {
+  const int64_t taps = problem.taps();
+  return Panels<Acc>(runtime, problem.taps(), 1, 1, problem.channels, true, taps,
+                     [=](int32_t, int32_t tap, int64_t, int32_t c) { return weight + c * taps + tap; });
 }
 
-// Per group (taps * C / g, K / g): as it is stored, transposed.
+// Steps are channels, results filters.
 template <typename T, typename Acc = typename Compute<T>::type>
-Operand<Acc> forward_operand(const ConvProblem& problem, const T* weight, std::vector<Acc>& storage) {
-  if (is_depthwise(problem)) return depthwise_operand(problem, weight, storage);
-  const int64_t per_group = problem.channels_per_group();
-  const int64_t filter_size = problem.taps() * per_group;
-  return {as_compute(weight, problem.filters * filter_size, storage),
-          problem.filters_per_group() * filter_size, per_group, filter_size, true};
+Panels<Acc> forward_panels(const Runtime& runtime, const ConvProblem& problem, const SegmentLayout& layout,
+                           const T* weight) {
+  if (is_depthwise(problem)) return depthwise_panels(runtime, problem, weight);
+  const int64_t filter_size = int64_t{problem.taps()} * problem.channels_per_group(),
+                length = layout.length();
+  const int64_t group_size = problem.filters_per_group() * filter_size;
+  return Panels<Acc>(runtime, layout.segments, length, problem.groups, problem.filters_per_group(), false,
+                     filter_size, [=](int32_t group, int32_t segment, int64_t step, int32_t k) {
+                       return weight + group * group_size + k * filter_size + segment * length + step;
+                     });
 }
 
-// Per group (taps * K / g, C / g).
+// Steps are filters, results channels.
 template <typename T, typename Acc = typename Compute<T>::type>
-Operand<Acc> backward_operand(const Runtime& runtime, const ConvProblem& problem, const T* weight,
-                              std::vector<Acc>& storage) {
-  if (is_depthwise(problem)) return depthwise_operand(problem, weight, storage);
-  constexpr int64_t kGrain = 1 << 14;
+Panels<Acc> backward_panels(const Runtime& runtime, const ConvProblem& problem, const SegmentLayout& layout,
+                            const T* weight) {
+  if (is_depthwise(problem)) return depthwise_panels(runtime, problem, weight);
   const int64_t per_group = problem.channels_per_group(), filters = problem.filters_per_group();
-  const int64_t taps = problem.taps(), filter_size = taps * per_group;
-  storage.resize(problem.filters * filter_size);
-  runtime.parallel_for(0, problem.filters, kGrain / filter_size + 1, [&](int64_t first, int64_t last) {
-    for (int64_t k = first; k < last; ++k)
-      for (int64_t t = 0; t < taps; ++t)
-        widen(weight + k * filter_size + t * per_group,
-              &storage[((k / filters * taps + t) * filters + k % filters) * per_group], per_group);
-  });
-  return {storage.data(), filters * filter_size, filters * per_group, per_group, false};
+  const int64_t filter_size = problem.taps() * per_group;
+  return Panels<Acc>(runtime, layout.segments, layout.length(), problem.groups, problem.channels_per_group(),
+                     false, 1, [=](int32_t group, int32_t segment, int64_t step, int32_t c) {
+                       const int64_t k = step % filters, tap_of_segment = step / filters;
+                       const int64_t tap =
+                           segment * layout.taps +
+                           (layout.descending ? layout.taps - 1 - tap_of_segment : tap_of_segment);
+                       return weight + (group * filters + k) * filter_size + tap * per_group + c;
+                     });
 }
 
 }  // namespace maskconv::cpu

@@ -34,7 +34,6 @@ template <typename Sum, typename M>
 std::vector<Sum> sum_channels(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask) {
   const int64_t positions = problem.window_batch() * problem.input_positions();
   const int32_t window_channels = mask.window_channels;
-  if (mask.kind == MaskKind::kNone) return std::vector<Sum>(positions * window_channels, Sum(1));
   const auto value = [](M m) { return std::is_same_v<M, uint8_t> ? Sum(m != 0) : Sum(m); };
   const M* data = static_cast<const M*>(mask.data);
   std::vector<Sum> sums(positions * window_channels);
@@ -54,135 +53,162 @@ std::vector<Sum> sum_channels(const Runtime& runtime, const ConvProblem& problem
   return sums;
 }
 
-// Sums windows along axis a: from is (outer, source extent, inner), the result (outer, row extent, inner).
-// What lies outside counts `outside`.
-template <typename Sum>
-std::vector<Sum> sum_axis(const Runtime& runtime, const std::vector<Sum>& from, const ConvProblem& problem,
-                          int a, int64_t inner, Sum outside) {
-  const int64_t rows = problem.output[a], sources = problem.input[a], stride = problem.stride[a];
-  const int64_t outer = sources * inner == 0 ? 0 : int64_t(from.size()) / (sources * inner);
-  std::vector<Sum> to(outer * rows * inner);
-  if (to.empty()) return to;
-  const int64_t grain = std::max<int64_t>(1, kGrain / (rows * inner));
-  runtime.parallel_for(0, outer, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Sum* line = &from[i * sources * inner];
-      Sum* sums = &to[i * rows * inner];
-      for (int64_t t = 0; t < problem.kernel[a]; ++t) {
-        // Rows [first, last) read inside the image, at row * stride + offset.
-        const int64_t offset = t * problem.dilation[a] - problem.padding[a];
-        const int64_t first = std::min(rows, offset < 0 ? (-offset + stride - 1) / stride : 0);
-        const int64_t last =
-            std::clamp(offset < sources ? (sources - 1 - offset) / stride + 1 : 0, first, rows);
-        for (int64_t j = 0; j < first * inner; ++j) sums[j] += outside;
-        for (int64_t j = last * inner; j < rows * inner; ++j) sums[j] += outside;
-        if (stride == 1) {
-          accumulate(sums + first * inner, line + (first + offset) * inner, (last - first) * inner);
-        } else {
-          for (int64_t r = first; r < last; ++r)
-            for (int64_t j = 0; j < inner; ++j)
-              sums[r * inner + j] += line[(r * stride + offset) * inner + j];
-        }
+// The sums of one line of outputs after the other: of all lines of the mask that its windows reach first,
+// then along it. Value(i) is what position i of the mask, window channels innermost, counts.
+template <typename Sum, typename Out, typename Value>
+class LineWindows {
+ public:
+  LineWindows(const ConvProblem& problem, const MaskView& mask, const TapTable& table, const Value& value)
+      : problem_(problem),
+        table_(table),
+        value_(value),
+        channels_(mask.window_channels),
+        covered_(Sum(mask.shared() ? 1 : problem.channels_per_group())),
+        window_(double(window_size(problem, mask))) {}
+
+  void operator()(int64_t line, std::vector<Sum>& columns, uint8_t* valid, Sum* sums, Out* out_mask) const {
+    const int64_t h = line % problem_.output[1], d = line / problem_.output[1] % problem_.output[0];
+    const int64_t image =
+        line / (int64_t{problem_.output[0]} * problem_.output[1]) * problem_.input_positions();
+    add_columns(image, int32_t(d), int32_t(h), columns);
+    const int64_t width = problem_.output[2], stride = problem_.stride[2] * channels_;
+    std::fill_n(sums, width * channels_, Sum(0));
+    for (int64_t t = 0; t < problem_.kernel[2]; ++t) {
+      const Sum* from = columns.data() + t * problem_.dilation[2] * channels_;
+      if (stride == channels_) {
+        accumulate(sums, from, width * channels_);
+      } else {
+        for (int64_t w = 0; w < width; ++w)
+          for (int64_t g = 0; g < channels_; ++g) sums[w * channels_ + g] += from[w * stride + g];
       }
     }
-  });
-  return to;
-}
-
-// The window sum is separable: one pass an axis.
-template <typename Sum>
-std::vector<Sum> sum_windows(const Runtime& runtime, const ConvProblem& problem, std::vector<Sum> sums,
-                             int32_t window_channels, int64_t channels_covered) {
-  int64_t inner = problem.input_positions() * window_channels;
-  Sum outside = problem.pad_is_valid ? Sum(channels_covered) : Sum(0);
-  for (int a = 0; a < kAxes; ++a) {
-    inner /= problem.input[a];
-    const bool identity = problem.kernel[a] == 1 && problem.stride[a] == 1 && problem.padding[a] == 0 &&
-                          problem.output[a] == problem.input[a];
-    if (!identity) sums = sum_axis(runtime, sums, problem, a, inner, outside);
-    outside *= Sum(problem.kernel[a]);
+    if (problem_.mask_update == MaskUpdate::kCenter) {
+      write_centers(image, int32_t(d), int32_t(h), valid);
+    } else {
+      write_valid(sums, valid);
+    }
+    write_out_mask(sums, valid, out_mask);
   }
-  return sums;
-}
 
-// Whether there is anything at the window's centre, per window sum.
-template <typename Sum>
-std::vector<uint8_t> valid_centers(const ConvProblem& problem, const TapTable& table,
-                                   const std::vector<Sum>& mask, int32_t window_channels) {
-  std::vector<uint8_t> valid;
-  valid.reserve(problem.window_batch() * problem.output_positions() * window_channels);
-  const auto at = [&](int a, int64_t q) -> int64_t {
-    return table.axis(a)[q * problem.kernel[a] + problem.center(a)];
-  };
-  for (int64_t n = 0; n < problem.window_batch(); ++n)
-    for (int64_t d = 0; d < problem.output[0]; ++d)
-      for (int64_t h = 0; h < problem.output[1]; ++h)
-        for (int64_t w = 0; w < problem.output[2]; ++w) {
-          const int64_t pd = at(0, d), ph = at(1, h), pw = at(2, w);
-          const bool inside = pd >= 0 && ph >= 0 && pw >= 0;
-          const int64_t p = ((n * problem.input[0] + pd) * problem.input[1] + ph) * problem.input[2] + pw;
-          for (int32_t g = 0; g < window_channels; ++g)
-            valid.push_back(inside ? mask[p * window_channels + g] != 0 : problem.pad_is_valid);
+ private:
+  // Over the depth and height of the windows; from where the first window begins to where the last one ends.
+  void add_columns(int64_t image, int32_t d, int32_t h, std::vector<Sum>& columns) const {
+    const int64_t before = problem_.padding[2];
+    const int64_t reach = int64_t{problem_.output[2] - 1} * problem_.stride[2] +
+                          int64_t{problem_.kernel[2] - 1} * problem_.dilation[2] + 1;
+    const int64_t lines = int64_t{problem_.kernel[0]} * problem_.kernel[1];
+    columns.assign(reach * channels_, problem_.pad_is_valid ? Sum(lines) * covered_ : Sum(0));
+    // Positions [first, end) of the mask are in reach.
+    const int64_t first = std::max<int64_t>(0, -before),
+                  end = std::min<int64_t>(problem_.input[2], reach - before);
+    if (first >= end) return;
+    Sum* inside = columns.data() + (before + first) * channels_;
+    const int64_t count = (end - first) * channels_;
+    std::fill_n(inside, count, Sum(0));
+    for (int32_t td = 0; td < problem_.kernel[0]; ++td)
+      for (int32_t th = 0; th < problem_.kernel[1]; ++th) {
+        const int64_t md = table_.source(0, d, td), mh = table_.source(1, h, th);
+        if (md >= 0 && mh >= 0) {
+          const int64_t from =
+              (image + (md * problem_.input[1] + mh) * problem_.input[2] + first) * channels_;
+          for (int64_t i = 0; i < count; ++i) inside[i] += value_(from + i);
+        } else if (problem_.pad_is_valid) {
+          for (int64_t i = 0; i < count; ++i) inside[i] += covered_;
         }
+      }
+  }
+
+  void write_centers(int64_t image, int32_t d, int32_t h, uint8_t* valid) const {
+    const int64_t md = table_.source(0, d, problem_.center(0)), mh = table_.source(1, h, problem_.center(1));
+    for (int32_t w = 0; w < problem_.output[2]; ++w) {
+      const int64_t mw = table_.source(2, w, problem_.center(2));
+      const bool inside = md >= 0 && mh >= 0 && mw >= 0;
+      const int64_t from = (image + (md * problem_.input[1] + mh) * problem_.input[2] + mw) * channels_;
+      for (int64_t g = 0; g < channels_; ++g)
+        *valid++ = inside ? value_(from + g) != Sum(0) : problem_.pad_is_valid;
+    }
+  }
+
+  // By every rule but the centre's.
+  void write_valid(const Sum* sums, uint8_t* valid) const {
+    const int64_t count = int64_t{problem_.output[2]} * channels_;
+    const double required = problem_.mask_update == MaskUpdate::kAll         ? window_
+                            : problem_.mask_update == MaskUpdate::kThreshold ? problem_.threshold * window_
+                                                                             : 0.0;
+    if constexpr (std::is_integral_v<Sum>) {
+      const Sum minimum = std::max(Sum(1), Sum(std::ceil(required)));
+      for (int64_t i = 0; i < count; ++i) valid[i] = sums[i] >= minimum;
+    } else if (problem_.mask_update == MaskUpdate::kAll) {
+      for (int64_t i = 0; i < count; ++i) valid[i] = double(sums[i]) == window_;
+    } else if (problem_.mask_update == MaskUpdate::kThreshold) {
+      for (int64_t i = 0; i < count; ++i) valid[i] = double(sums[i]) >= required;
+    } else {
+      for (int64_t i = 0; i < count; ++i) valid[i] = sums[i] > 0;
+    }
+  }
+
+  void write_out_mask(const Sum* sums, const uint8_t* valid, Out* out_mask) const {
+    const int64_t count = int64_t{problem_.output[2]} * channels_;
+    if (problem_.mask_update == MaskUpdate::kFraction) {
+      for (int64_t i = 0; i < count; ++i) out_mask[i] = Out(double(sums[i]) / window_);
+    } else {
+      for (int64_t i = 0; i < count; ++i) out_mask[i] = Out(valid[i]);
+    }
+  }
+
+  const ConvProblem& problem_;
+  const TapTable& table_;
+  const Value& value_;
+  int64_t channels_;
+  Sum covered_;
+  double window_;
+};
+
+template <typename Sum, typename Out, typename Value>
+std::vector<uint8_t> compute_lines(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask,
+                                   const ForwardOutput& out, const Value& value) {
+  const TapTable table = TapTable::to_input(problem);
+  const LineWindows<Sum, Out, Value> windows(problem, mask, table, value);
+  const int64_t lines = problem.window_batch() * problem.output[0] * problem.output[1];
+  const int64_t width = int64_t{problem.output[2]} * mask.window_channels;
+  std::vector<uint8_t> valid(lines * width);
+  runtime.parallel_for(0, lines, kGrain / std::max<int64_t>(1, width) + 1, [&](int64_t first, int64_t last) {
+    std::vector<Sum> columns;
+    for (int64_t line = first; line < last; ++line) {
+      const int64_t at = line * width;
+      windows(line, columns, valid.data() + at, static_cast<Sum*>(out.window_sum) + at,
+              static_cast<Out*>(out.out_mask) + at);
+    }
+  });
   return valid;
 }
 
-// valid(q) by every rule but the centre's.
-template <typename Sum>
-std::vector<uint8_t> valid_sums(const ConvProblem& problem, double window, const std::vector<Sum>& sums) {
-  std::vector<uint8_t> valid(sums.size());
-  const double required = problem.mask_update == MaskUpdate::kAll         ? window
-                          : problem.mask_update == MaskUpdate::kThreshold ? problem.threshold * window
-                                                                          : 0.0;
-  if constexpr (std::is_integral_v<Sum>) {
-    const Sum minimum = std::max(Sum(1), Sum(std::ceil(required)));
-    for (size_t i = 0; i < sums.size(); ++i) valid[i] = sums[i] >= minimum;
-  } else if (problem.mask_update == MaskUpdate::kAll) {
-    for (size_t i = 0; i < sums.size(); ++i) valid[i] = double(sums[i]) == window;
-  } else if (problem.mask_update == MaskUpdate::kThreshold) {
-    for (size_t i = 0; i < sums.size(); ++i) valid[i] = double(sums[i]) >= required;
-  } else {
-    for (size_t i = 0; i < sums.size(); ++i) valid[i] = sums[i] > 0;
-  }
-  return valid;
-}
-
-template <typename Out, typename Sum>
-void write_out_mask(const ConvProblem& problem, double window, const std::vector<uint8_t>& valid,
-                    const std::vector<Sum>& sums, void* out_mask) {
-  Out* to = static_cast<Out*>(out_mask);
-  if (problem.mask_update == MaskUpdate::kFraction) {
-    for (size_t i = 0; i < valid.size(); ++i) to[i] = Out(double(sums[i]) / window);
-  } else {
-    std::copy(valid.begin(), valid.end(), to);
-  }
+template <typename Sum, typename M, typename Out>
+std::vector<uint8_t> compute_as(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask,
+                                const ForwardOutput& out) {
+  const auto* data = static_cast<const M*>(mask.data);
+  const Sum whole = Sum(mask.shared() ? 1 : problem.channels_per_group());
+  if (mask.kind == MaskKind::kNone)
+    return compute_lines<Sum, Out>(runtime, problem, mask, out, [=](int64_t) { return whole; });
+  const auto counted = [](M m) { return std::is_same_v<M, uint8_t> ? Sum(m != 0) : Sum(m); };
+  if (mask.shared() && mask.channels == 1 && mask.window_channels == 1)
+    return compute_lines<Sum, Out>(runtime, problem, mask, out, [=](int64_t i) { return counted(data[i]); });
+  const std::vector<Sum> sums = sum_channels<Sum, M>(runtime, problem, mask);
+  return compute_lines<Sum, Out>(runtime, problem, mask, out, [&](int64_t i) { return sums[i]; });
 }
 
 template <typename Sum, typename M>
 std::vector<uint8_t> compute(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask,
                              const ForwardOutput& out) {
-  const TapTable table = TapTable::to_input(problem);
-  const int64_t covered = mask.shared() ? 1 : problem.channels_per_group();
-  const double window = double(window_size(problem, mask));
-  std::vector<Sum> sums = sum_channels<Sum, M>(runtime, problem, mask);
-  std::vector<uint8_t> valid;
-  if (problem.mask_update == MaskUpdate::kCenter)
-    valid = valid_centers(problem, table, sums, mask.window_channels);
-  sums = sum_windows(runtime, problem, std::move(sums), mask.window_channels, covered);
-  if (problem.mask_update != MaskUpdate::kCenter) valid = valid_sums(problem, window, sums);
-  std::copy(sums.begin(), sums.end(), static_cast<Sum*>(out.window_sum));
   switch (out.out_mask_element) {
     case MaskElement::kUInt8:
-      write_out_mask<uint8_t>(problem, window, valid, sums, out.out_mask);
-      break;
+      return compute_as<Sum, M, uint8_t>(runtime, problem, mask, out);
     case MaskElement::kFloat32:
-      write_out_mask<float>(problem, window, valid, sums, out.out_mask);
-      break;
+      return compute_as<Sum, M, float>(runtime, problem, mask, out);
     case MaskElement::kFloat64:
-      write_out_mask<double>(problem, window, valid, sums, out.out_mask);
       break;
   }
-  return valid;
+  return compute_as<Sum, M, double>(runtime, problem, mask, out);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "cpu/direct.h"
 #include "ops/arguments.h"
 #ifdef MASKCONV_WITH_CUDA
 #include "launch/device.h"
@@ -55,18 +56,21 @@ std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Si
   return to_lines(grad_weight_candidates(problem, type, true, properties));
 }
 
-// Share of valid outputs from which the CPU takes its dense route.
-double cpu_dense_share(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
-                       int64_t groups, std::string dtype) {
-  return cpu::dense_share(make_problem({input_size, weight_size, stride, padding, dilation, groups, false}),
-                          dtype_named(dtype));
+// Whether the CPU takes its direct route.
+bool cpu_prefers_direct(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
+                        int64_t groups, bool shared_mask, std::string dtype) {
+  cpu::MaskView mask;
+  if (!shared_mask) mask.parts.resize(2);
+  return cpu::prefers_direct(
+      make_problem({input_size, weight_size, stride, padding, dilation, groups, false}), dtype_named(dtype),
+      mask);
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CompositeExplicitAutograd, library) {
   library.impl("candidates", TORCH_BOX(&candidates));
-  library.impl("cpu_dense_share", TORCH_BOX(&cpu_dense_share));
+  library.impl("cpu_prefers_direct", TORCH_BOX(&cpu_prefers_direct));
 }
 
 }  // namespace maskconv::ops

@@ -2,7 +2,8 @@
 
 namespace maskconv::ops {
 
-Tensor convolve(const Tensor& input, const Tensor& weight, const ConvArguments& arguments) {
+Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                const ConvArguments& arguments) {
   const size_t rank = arguments.stride.size();
   Tensor padded = input;
   Sizes padding(rank);
@@ -18,8 +19,8 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const ConvArguments& 
     padded = torch::stable::pad(input, sides, "constant", 0.0);
     padding.assign(rank, 0);
   }
-  return call_aten("aten::convolution", "", padded, weight, std::optional<Tensor>(), arguments.stride,
-                   padding, arguments.dilation, false, Sizes(rank, 0), arguments.groups);
+  return call_aten("aten::convolution", "", padded, weight, bias, arguments.stride, padding,
+                   arguments.dilation, false, Sizes(rank, 0), arguments.groups);
 }
 
 }  // namespace maskconv::ops

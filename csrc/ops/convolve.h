@@ -6,6 +6,7 @@
 namespace maskconv::ops {
 
 // Of `input`, (N, C, *S) in any layout, as the geometry says, without bias.
-Tensor convolve(const Tensor& input, const Tensor& weight, const ConvArguments& arguments);
+Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                const ConvArguments& arguments);
 
 }  // namespace maskconv::ops

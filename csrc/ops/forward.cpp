@@ -13,52 +13,61 @@ cpu::Strides strides_of(int64_t positions, int64_t channels, bool channels_last)
   return {positions * channels, 1, positions};
 }
 
-// The framework's convolution, or our own of planes where that is faster.
-Tensor convolve_dense(const ConvProblem& problem, const ConvArguments& arguments, const Tensor& selected,
-                      const Tensor& weight, const Sizes& output_size) {
-  const DType dtype = dtype_of(selected);
-  if (!cpu::prefers_direct(problem, dtype)) return convolve(selected, weight, arguments);
-  const Tensor x = torch::stable::contiguous(selected), w = torch::stable::contiguous(weight);
-  const Tensor output = empty_beside(selected, output_size, selected.scalar_type(), false);
-  cpu::convolve_direct(cpu_runtime(), problem, dtype, x.data_ptr(), w.data_ptr(), output.data_ptr());
-  return output;
-}
-
-// Select, convolve, finish: see cpu/engine.h.
-Tensor forward_dense(const ForwardCall& call, const ConvArguments& arguments, const Tensor& input,
-                     const Tensor& weight, bool channels_last, const std::vector<uint8_t>& valid,
-                     cpu::ForwardOutput& out) {
+// Without holes: see cpu/engine.h.
+Tensor forward_dense(const ForwardCall& call, const cpu::MaskView& mask, const ConvArguments& arguments,
+                     const Tensor& input, const Tensor& weight, bool channels_last,
+                     const std::vector<uint8_t>& valid, cpu::ForwardOutput& out) {
   const ConvProblem& problem = call.problem;
-  const DType dtype = dtype_of(input);
-  Tensor selected = input;
-  if (cpu::has_holes(problem, call.mask.view)) {
-    const bool in_place = channels_to_last(input).is_contiguous();
-    const Tensor x = in_place ? input : torch::stable::contiguous(input);
-    selected = empty_beside(x, arguments.input_size, x.scalar_type(), in_place);
-    const cpu::Strides strides = strides_of(problem.input_positions(), problem.channels, in_place);
-    cpu::select(cpu_runtime(), problem, dtype, call.mask.view, x.data_ptr(), strides, selected.data_ptr());
+  const auto* bias = static_cast<const float*>(call.bias_data());
+  const double interior = cpu::interior_scale(problem, mask);
+  Tensor scaled_weight = weight;
+  if (interior != 1) {
+    const Tensor from = to_engine_layout(weight);
+    scaled_weight = empty_beside(weight, arguments.weight_size, weight.scalar_type(), true);
+    auto* to = static_cast<float*>(scaled_weight.data_ptr());
+    for (int64_t i = 0; i < from.numel(); ++i)
+      to[i] = static_cast<float>(interior * static_cast<const float*>(from.data_ptr())[i]);
   }
-  Tensor output = convolve_dense(problem, arguments, selected, weight, call.output_size);
+  const cpu::Border border = cpu::find_border(problem, mask, valid, out.window_sum, true, bias);
+  Tensor output = convolve(input, scaled_weight, border.bias_inside ? call.bias : std::nullopt, arguments);
   if (channels_last) {
     output = channels_to_second(to_engine_layout(output));
   } else {
     output = torch::stable::contiguous(output);
   }
   out.y = output.data_ptr();
-  cpu::finish(cpu_runtime(), problem, dtype, call.mask.view, call.bias_data(), valid, out);
+  cpu::finish_border(cpu_runtime(), problem, border, bias, out);
   return output;
 }
 
-// "rows" computes the valid rows only, "dense" is the framework's convolution between two passes; by default,
-// what is expected to be faster.
-bool takes_dense_route(const std::string& candidate, const ConvProblem& problem, DType dtype,
-                       const std::vector<uint8_t>& valid) {
-  check_candidate(candidate, {"rows", "dense"});
-  if (candidate.empty()) return cpu::prefers_dense(problem, dtype, valid);
-  const bool dense = candidate == "dense";
-  STD_TORCH_CHECK(!dense || dtype == DType::kFloat32 || dtype == DType::kFloat64,
-                  "maskconv_ext: candidate: got 'dense', which computes in float32 and float64 only");
-  return dense && problem.rows() > 0;
+// See cpu/direct.h.
+Tensor forward_direct(const ForwardCall& call, const cpu::MaskView& mask, const Tensor& input,
+                      const Tensor& weight, bool channels_last, const std::vector<uint8_t>& valid,
+                      cpu::ForwardOutput& out) {
+  const Tensor x = torch::stable::contiguous(input), w = torch::stable::contiguous(weight);
+  const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), false);
+  out.y = output.data_ptr();
+  cpu::forward_direct(cpu_runtime(), call.problem, dtype_of(input), mask, x.data_ptr(), w.data_ptr(),
+                      call.bias_data(), valid, out);
+  return channels_last ? channels_to_second(to_engine_layout(output)) : output;
+}
+
+// "rows" computes the valid rows, "dense" is the framework's convolution, "direct" one of planes; by default
+// what is expected to be fastest.
+std::string choose_route(const std::string& candidate, const ForwardCall& call, DType dtype,
+                         const cpu::MaskView& mask) {
+  check_candidate(candidate, {"rows", "dense", "direct"});
+  const ConvProblem& problem = call.problem;
+  const bool can_dense =
+      dtype == DType::kFloat32 && mask.kind == cpu::MaskKind::kNone && problem.rows() > 0 && !call.weight_sum;
+  STD_TORCH_CHECK(candidate != "dense" || can_dense,
+                  "maskconv_ext: candidate: got 'dense', which computes float32 without holes only");
+  STD_TORCH_CHECK(candidate != "direct" || cpu::can_direct(problem, dtype, mask),
+                  "maskconv_ext: candidate: got 'direct', which computes float32 and float64 with stride 1 "
+                  "along the last axis and a mask shared by all channels");
+  if (!candidate.empty()) return candidate;
+  if (cpu::prefers_direct(problem, dtype, mask)) return "direct";
+  return can_dense ? "dense" : "rows";
 }
 
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(
@@ -73,27 +82,33 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
                                 dilation,        groups,           allow_tf32};
   ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update, threshold,
                    fill, pad_is_valid, weight_sum);
-  call.lay_out_weight_sum(channels_last);
   const ConvProblem& problem = call.problem;
   const DType dtype = dtype_of(input);
   const cpu::Runtime runtime = cpu_runtime();
 
   cpu::ForwardOutput out;
-  out.strides = strides_of(problem.output_positions(), problem.filters, channels_last);
   out.window_sum = call.window_sum.data_ptr();
   out.out_mask = call.out_mask.data_ptr();
   out.out_mask_element = call.out_mask_element();
+  cpu::MaskView mask_view = call.mask.view;
+  if (!cpu::has_holes(problem, mask_view)) mask_view.kind = cpu::MaskKind::kNone;
+  const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, mask_view, out);
+  const std::string route = choose_route(candidate, call, dtype, mask_view);
+  const bool in_planes = route == "direct" || !channels_last;
+  call.lay_out_weight_sum(!in_planes);
   out.weight_sum = call.weight_sum_data();
-  const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, call.mask.view, out);
+  out.strides = strides_of(problem.output_positions(), problem.filters, !in_planes);
 
   Tensor output;
-  if (takes_dense_route(candidate, problem, dtype, valid)) {
-    output = forward_dense(call, arguments, input, weight, channels_last, valid, out);
+  if (route == "direct") {
+    output = forward_direct(call, mask_view, input, weight, channels_last, valid, out);
+  } else if (route == "dense") {
+    output = forward_dense(call, mask_view, arguments, input, weight, channels_last, valid, out);
   } else {
     output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);
     out.y = output.data_ptr();
     const Tensor x = to_engine_layout(input), w = to_engine_layout(weight);
-    cpu::forward(runtime, problem, dtype, call.mask.view, x.data_ptr(), w.data_ptr(), call.bias_data(), valid,
+    cpu::forward(runtime, problem, dtype, mask_view, x.data_ptr(), w.data_ptr(), call.bias_data(), valid,
                  out);
   }
   return {output, call.public_out_mask(mask), call.public_window(call.window_sum)};

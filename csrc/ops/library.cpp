@@ -41,9 +41,8 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "SymInt[] dilation, int groups, int mask_batch, int window_channels, str dtype, bool allow_tf32, "
       "float[] device, bool weight_sums=False) -> str");
   library.def(
-      "cpu_dense_share(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
-      "SymInt[] "
-      "dilation, int groups, str dtype) -> float");
+      "cpu_prefers_direct(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, int groups, bool shared_mask, str dtype) -> bool");
   // What layers with this mask (batch or 1, 1, *S) and geometry take as row_order; for CUDA.
   library.def(
       "forward_row_order(Tensor mask, SymInt batch, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
