@@ -12,7 +12,7 @@ from torch import Tensor
 from . import native, reference
 from .arguments import autocasts, check_call, check_soft_values, conv_dtype
 from .geometry import pad_by_modes
-from .mask_plan import MaskPlan, check_plan
+from .mask_plan import MaskPlan, check_plan, shared_plan
 
 _check_soft_masks = False
 
@@ -51,14 +51,17 @@ def _masked_conv(
         op, rank, input, mask, weight, bias, stride, padding, dilation, groups,
         normalization, mask_update, fill, pad_is_valid, padding_mode, mask_channels,
     )  # fmt: skip
-    if plan is not None:
+    if plan is None:
+        plan = shared_plan(mask, input.shape[0], options, modes)
+    else:
         check_plan(op, plan, input, options.geometry, modes)
     if _check_soft_masks:
         check_soft_values(op, mask)
 
-    input = pad_by_modes(input, options.geometry, modes)
-    mask = None if mask is None else pad_by_modes(mask, options.geometry, modes)
-    options = dataclasses.replace(options, geometry=options.geometry.after_modes(modes))
+    if any(mode != "zeros" for mode in modes):
+        input = pad_by_modes(input, options.geometry, modes)
+        mask = None if mask is None else pad_by_modes(mask, options.geometry, modes)
+        options = dataclasses.replace(options, geometry=options.geometry.after_modes(modes))
 
     # As F.conv2d under autocast; the mask keeps counting in its own dtype.
     device = input.device.type
@@ -174,7 +177,8 @@ def masked_conv2d(
         mask_channels: input channels covered by each mask channel, as for concatenated tensors with masks of their
             own; they add up to C.
         return_window_sum: also return s.
-        plan: a `MaskPlan` of this mask and geometry, which makes CUDA kernels faster and changes no result.
+        plan: a `MaskPlan` of this mask and geometry, which makes CUDA kernels faster and changes no result. None: one
+            that the calls within `share_plans` share; outside, none.
 
     Returns:
         `(output, out_mask)`, or `(output, out_mask, window_sum)`. `output` is (N, K, P, Q) in `input`'s dtype and

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from . import native
-from .arguments import check_plan_arguments
+from .arguments import Options, check_plan_arguments
 from .geometry import Geometry, pad_by_modes
 
 
 class MaskPlan:
     """The plan of masked convolutions with this mask and geometry, made once and given to each as `plan=`.
+
+    In a network `share_plans` does that for all its layers.
 
     Where holes are scattered, CUDA kernels save work by computing outputs together whose windows have the same
     valid pixels. A plan holds that order; without one a layer sorts for itself if it is large enough to gain by it
@@ -91,3 +98,82 @@ def check_plan(op: str, plan: Any, input: Tensor, geometry: Geometry, modes: tup
         )
     if plan.device != input.device:
         raise ValueError(f"{op}: plan: got one on device {plan.device}, needs {input.device}, the device of input")
+
+
+@dataclasses.dataclass
+class _SharedPlans:
+    capturing: bool  # whether the context was entered while a CUDA graph was captured
+    # A mask's version, and its plans by what else they depend on. They are gone when the mask is.
+    of_masks: WeakTensorKeyDictionary = dataclasses.field(default_factory=WeakTensorKeyDictionary)
+
+
+_shared: ContextVar[_SharedPlans | None] = ContextVar("shared_plans", default=None)
+
+
+@contextlib.contextmanager
+def share_plans() -> Iterator[None]:
+    """Within this context masked convolutions with the same mask and geometry share a `MaskPlan`.
+
+    The first of them makes it, for its own use too; the others find it by the mask tensor itself (not by its shape or
+    values; after a change in place a new one is made), the geometry, the batch size and the rule. A call given a
+    `plan` takes that one. Plans are dropped with their masks, at the latest when the context ends: what the backward
+    needs, the forward has saved, so the context goes around the forward alone. It serves as a decorator too. In other
+    threads it has no effect, nor where a plan makes no difference (see `MaskPlan`), nor under torch.compile, which
+    takes a plan as an argument. Contexts within a context share what that does.
+
+    It pays where layers share masks that have many holes, as all layers of a stage do under `mask_update="center"`:
+    those of `maskconv_ext.nn` then return the mask itself. A layer whose mask no other has sorts its rows for itself
+    here, though it be small.
+
+    Example:
+        >>> import torch
+        >>> from maskconv_ext import share_plans
+        >>> from maskconv_ext.nn import MaskedConv2d, MaskedSequential
+        >>> stage = MaskedSequential(*[MaskedConv2d(8, 8, 3, padding=1, mask_update="center") for _ in range(3)])
+        >>> x, visible = torch.rand(1, 8, 16, 16), torch.rand(1, 1, 16, 16) < 0.4
+        >>> with share_plans():
+        ...     y, mask = stage(x, visible)
+        >>> y.sum().backward()
+        >>> mask is visible
+        True
+    """
+    # While tracing nothing is shared, which would depend on tensors' identities.
+    if torch.compiler.is_compiling() or _shared.get() is not None:
+        yield
+        return
+    token = _shared.set(_SharedPlans(_is_capturing()))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def shared_plan(mask: Tensor | None, batch: int, options: Options, modes: tuple[str, ...]) -> MaskPlan | None:
+    """The plan that calls like this one share; None outside `share_plans`, and where a plan makes no difference."""
+    if torch.compiler.is_compiling() or mask is None or (shared := _shared.get()) is None:
+        return None
+    geometry = options.geometry
+    if not native.takes_row_orders(mask, batch, geometry, options.mask_update):
+        return None
+    # Of what a graph records nothing is there before its replay: it shares with nothing outside.
+    if _is_capturing() != shared.capturing:
+        return None
+    version = None if mask.is_inference() else mask._version
+    found, plans = shared.of_masks.get(mask, (version, {}))
+    if found != version:
+        plans = {}
+    # On another stream a plan may not be ready yet; without gradients it lacks the order of grad_input.
+    stream = torch.cuda.current_stream(mask.device).cuda_stream if mask.device.type == "cuda" else 0
+    rule = options.threshold if options.mask_update == "threshold" else options.mask_update
+    key = (geometry, modes, batch, rule, options.pad_is_valid, stream, torch.is_grad_enabled())
+    if key not in plans:
+        plans[key] = MaskPlan(
+            mask, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation,
+            batch=batch, mask_update=rule, pad_is_valid=options.pad_is_valid, padding_mode=modes,
+        )  # fmt: skip
+        shared.of_masks[mask] = version, plans
+    return plans[key]
+
+
+def _is_capturing() -> bool:
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()

@@ -146,7 +146,7 @@ def row_orders(
     mask: Tensor, batch: int, geometry: Geometry, mask_update: str, threshold: float, pad_is_valid: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Orders of rows for the forward and, where gradients are enabled, for grad_input; None where none is taken."""
-    if not _takes_row_orders(mask, batch, geometry, mask_update):
+    if not takes_row_orders(mask, batch, geometry, mask_update):
         return None, None
     ops = torch.ops.maskconv_ext
     where = (geometry.stride, geometry.flat_padding(), geometry.dilation)
@@ -176,7 +176,8 @@ def row_orders(
     return order, ops.grad_input_row_order(valid, mask, batch, geometry.kernel, *where)
 
 
-def _takes_row_orders(mask: Tensor, batch: int, geometry: Geometry, mask_update: str) -> bool:
+def takes_row_orders(mask: Tensor, batch: int, geometry: Geometry, mask_update: str) -> bool:
+    """Whether the kernels of calls with this mask take their rows in an order."""
     if not has_cuda or mask.device.type != "cuda" or is_transformed() or mask_update == "confidence" or batch == 0:
         return False
     hard_and_shared = not is_soft(mask) and mask.shape[1] == 1

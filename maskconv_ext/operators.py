@@ -150,7 +150,9 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
      ctx.channels_last, _, _, grad_input_row_order, weight_sum, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
     _, out_mask, window_sum = output
-    ctx.save_for_backward(input, mask, weight, out_mask, window_sum, grad_input_row_order, weight_sum)
+    ctx.save_for_backward(input, mask, weight, out_mask, window_sum, weight_sum)
+    # Not among what activation checkpointing recomputes, and counts: there may be no plan by then.
+    ctx.row_order = grad_input_row_order
     if not (is_soft(mask) and mask.requires_grad):
         ctx.mark_non_differentiable(out_mask, window_sum)
     elif ctx.mask_update != "fraction":
@@ -160,7 +162,7 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _forward_backward(
     ctx: Any, grad_y: Tensor, grad_out_mask: Tensor | None, grad_window_sum: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    input, mask, weight, out_mask, s, row_order, weight_sum = ctx.saved_tensors
+    input, mask, weight, out_mask, s, weight_sum = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
     dtype = input.dtype
     compute = torch.float64 if dtype == torch.float64 else torch.float32
@@ -211,7 +213,7 @@ def _forward_backward(
             ctx.mask_channels,
             ctx.channels_last,
             allow_tf32,
-            row_order,
+            ctx.row_order,
         )
     if is_soft(mask) and (needs_input or needs_mask):
         grad_input = grad_xm * m

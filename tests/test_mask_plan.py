@@ -6,8 +6,8 @@ import pytest
 import torch
 from configurations import FUNCTIONS
 from native_library import require_native
+from operator_calls import OperatorCalls
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from maskconv_ext import MaskPlan, masked_conv2d, native
 
@@ -84,37 +84,24 @@ def test_a_compiled_call_takes_a_plan(device):
     assert torch.equal(torch.compile(step, backend="aot_eager", fullgraph=True)(x, mask, w), step(x, mask, w))
 
 
-class LastArguments(TorchDispatchMode):
-    """Of every operator of the package, what its last call was given."""
-
-    def __init__(self):
-        super().__init__()
-        self.of = {}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.namespace == "maskconv_ext":
-            self.of[function._schema.name.removeprefix("maskconv_ext::")] = args
-        return function(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("mask_update", ["center", "fraction"])
 def test_orders_reach_the_operators_forward_and_backward(monkeypatch, mask_update):
     """Without a CUDA device: on fake tensors, which know shapes alone."""
     require_native()
-    monkeypatch.setattr(native, "_takes_row_orders", lambda *args: True)
-    with FakeTensorMode(), LastArguments() as last:
+    monkeypatch.setattr(native, "takes_row_orders", lambda *args: True)
+    with FakeTensorMode(), OperatorCalls() as calls:
         mask, padded = torch.ones(1, 1, 8, 9, dtype=torch.bool), 3 * 8 * 10  # a column is copied beforehand
         geometry = {"stride": (2, 1), "padding": ((1, 1), (0, 1)), "padding_mode": ("zeros", "reflect")}
         plan = MaskPlan(mask, (3, 2), batch=3, mask_update=mask_update, **geometry)
         assert [order.shape for order in plan.row_orders] == [(3 * 4 * 9,), (padded,)]
-        assert last.of["forward_row_order"][1] == last.of["grad_input_row_order"][2] == 3
-        assert last.of["grad_input_row_order"][0].shape == (1, 1, 4, 9)
-        assert last.of["grad_input_row_order"][0].dtype == torch.bool
+        assert calls.of["forward_row_order"][-1][1] == calls.of["grad_input_row_order"][-1][2] == 3
+        assert calls.of["grad_input_row_order"][-1][0].shape == (1, 1, 4, 9)
+        assert calls.of["grad_input_row_order"][-1][0].dtype == torch.bool
         x, w = torch.randn(3, 8, 8, 9, requires_grad=True), torch.randn(4, 8, 3, 2, requires_grad=True)
         output, _ = masked_conv2d(x, mask, w, mask_update=mask_update, plan=plan, **geometry)
-        assert all(given is order for given, order in zip(last.of["forward"][-2:], plan.row_orders, strict=True))
+        assert all(given is order for given, order in zip(calls.of["forward"][-1][-2:], plan.row_orders, strict=True))
         (grad,) = torch.autograd.grad(output.sum(), x, create_graph=True)
-        assert last.of["grad_input"][-1] is plan.row_orders[1]
+        assert calls.of["grad_input"][-1][-1] is plan.row_orders[1]
         grad.sum().backward()
         assert (x.grad is None, w.grad.shape) == (True, w.shape)
         with torch.no_grad():

@@ -65,6 +65,8 @@ struct OutputView {
     const bool all_equal = std::all_of(values.begin(), values.end(), [&](const T& value) {
       return std::memcmp(&value, &values[0], sizeof(T)) == 0;
     });
+    constexpr T kZero{};
+    const bool all_zero = all_equal && std::memcmp(&values[0], &kZero, sizeof(T)) == 0;
     runtime.parallel_for(0, batch * positions, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t first = begin, last; first < end; first = last) {
         const int64_t n = first / positions, image = n * positions;
@@ -75,7 +77,12 @@ struct OutputView {
         while (last < stop && !alive[last - image]) ++last;
         T* to = row(first);
         if (strides.channel == 1 && strides.position == channels && all_equal) {
-          std::fill_n(to, (last - first) * channels, values[0]);
+          const int64_t count = (last - first) * channels;
+          if (all_zero) {
+            std::memset(static_cast<void*>(to), 0, count * sizeof(T));  // the fastest way to write much
+          } else {
+            std::fill_n(to, count, values[0]);
+          }
         } else if (strides.channel == 1) {
           for (int64_t i = 0; i < last - first; ++i)
             std::copy(values.begin(), values.end(), to + i * strides.position);

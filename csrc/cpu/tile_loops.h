@@ -88,6 +88,7 @@ int64_t multiply_channel_blocks(const TileOperands<T>& operands, int64_t from) {
 template <typename T, int kBytes, int kRows, int kVectors>
 void multiply_channels(const TileOperands<T>& operands) {
   int64_t from = multiply_channel_blocks<T, kBytes, kRows, kVectors>(operands, 0);
+  if constexpr (kVectors > 2) from = multiply_channel_blocks<T, kBytes, kRows, 2>(operands, from);
   from = multiply_channel_blocks<T, kBytes, kRows, 1>(operands, from);
   from = multiply_channel_blocks<T, 16, kRows, 1>(operands, from);
   multiply_channel_blocks<T, sizeof(T), kRows, 1>(operands, from);

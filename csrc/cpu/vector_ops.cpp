@@ -39,12 +39,6 @@ MASKCONV_INLINE void finish_rows_to(const T* from, int64_t ld, T* const* to, con
 }
 
 template <typename T>
-MASKCONV_INLINE void finish_plane_to(T* values, const T* factor, const uint8_t* valid, T bias, T fill,
-                                     int64_t n) {
-  for (int64_t i = 0; i < n; ++i) values[i] = valid[i] ? factor[i] * values[i] + bias : fill;
-}
-
-template <typename T>
 MASKCONV_INLINE void scale_rows_to(const ScaledRows<T>& block, T* sums, bool sum_all) {
   for (int64_t row = 0; row < block.rows; ++row) {
     const T* from = block.from + row * block.stride;
@@ -63,38 +57,6 @@ MASKCONV_INLINE void scale_rows_to(const ScaledRows<T>& block, T* sums, bool sum
       for (int64_t i = 0; i < block.columns; ++i) to[i] = 0;
     }
   }
-}
-
-template <typename T>
-MASKCONV_INLINE void multiply_add_to(T* sums, const T* a, const T* b, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) sums[i] += a[i] * b[i];
-}
-
-template <int kBytes, int kVectors, typename T>
-MASKCONV_INLINE int64_t dot_tiles(T* sums, const T* const* a, const T* const* b, int64_t terms, int64_t from,
-                                  int64_t n) {
-  using V = typename Vector<T, kBytes>::type;
-  constexpr int64_t kLanes = kBytes / int64_t(sizeof(T));
-  for (; from + kVectors * kLanes <= n; from += kVectors * kLanes) {
-    V tile[kVectors] = {};
-    for (int64_t t = 0; t < terms; ++t) {
-      const V* x = reinterpret_cast<const V*>(a[t] + from);
-      const V* y = reinterpret_cast<const V*>(b[t] + from);
-#pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) tile[i] += x[i] * y[i];
-    }
-    for (int i = 0; i < kVectors; ++i) reinterpret_cast<V*>(sums + from)[i] = tile[i];
-  }
-  return from;
-}
-
-template <typename T>
-MASKCONV_INLINE void dot_channels_to(T* sums, const T* const* a, const T* const* b, int64_t terms,
-                                     int64_t n) {
-  int64_t from = dot_tiles<64, 4>(sums, a, b, terms, 0, n);
-  from = dot_tiles<64, 1>(sums, a, b, terms, from, n);
-  from = dot_tiles<16, 1>(sums, a, b, terms, from, n);
-  dot_tiles<sizeof(T), 1>(sums, a, b, terms, from, n);
 }
 
 }  // namespace
@@ -139,15 +101,6 @@ MASKCONV_CLONES void finish_rows(const double* from, int64_t ld, double* const* 
   finish_rows_to(from, ld, to, factor, bias, rows, n);
 }
 
-MASKCONV_CLONES void finish_plane(float* values, const float* factor, const uint8_t* valid, float bias,
-                                  float fill, int64_t n) {
-  finish_plane_to(values, factor, valid, bias, fill, n);
-}
-MASKCONV_CLONES void finish_plane(double* values, const double* factor, const uint8_t* valid, double bias,
-                                  double fill, int64_t n) {
-  finish_plane_to(values, factor, valid, bias, fill, n);
-}
-
 MASKCONV_CLONES void scale_and_add(float* values, float factor, const float* bias, int64_t n) {
   scale_and_add_to(values, factor, bias, n);
 }
@@ -162,6 +115,10 @@ MASKCONV_CLONES void scale_rows(const ScaledRows<double>& block, double* sums, b
   scale_rows_to(block, sums, sum_all);
 }
 
+MASKCONV_CLONES void accumulate_valid(int32_t* sums, const uint8_t* mask, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += mask[i] != 0;
+}
+
 MASKCONV_CLONES void accumulate(float* sums, const float* values, int64_t n) {
   for (int64_t i = 0; i < n; ++i) sums[i] += values[i];
 }
@@ -170,22 +127,6 @@ MASKCONV_CLONES void accumulate(double* sums, const double* values, int64_t n) {
 }
 MASKCONV_CLONES void accumulate(int32_t* sums, const int32_t* values, int64_t n) {
   for (int64_t i = 0; i < n; ++i) sums[i] += values[i];
-}
-
-MASKCONV_CLONES void multiply_add(float* sums, const float* a, const float* b, int64_t n) {
-  multiply_add_to(sums, a, b, n);
-}
-MASKCONV_CLONES void multiply_add(double* sums, const double* a, const double* b, int64_t n) {
-  multiply_add_to(sums, a, b, n);
-}
-
-MASKCONV_CLONES void dot_channels(float* sums, const float* const* a, const float* const* b, int64_t terms,
-                                  int64_t n) {
-  dot_channels_to(sums, a, b, terms, n);
-}
-MASKCONV_CLONES void dot_channels(double* sums, const double* const* a, const double* const* b, int64_t terms,
-                                  int64_t n) {
-  dot_channels_to(sums, a, b, terms, n);
 }
 
 }  // namespace maskconv::cpu

@@ -34,12 +34,6 @@ void finish_rows(const float* from, int64_t ld, float* const* to, const float* f
 void finish_rows(const double* from, int64_t ld, double* const* to, const double* factor, const double* bias,
                  int64_t rows, int64_t n);
 
-// values = factor * values + bias where valid, else fill
-void finish_plane(float* values, const float* factor, const uint8_t* valid, float bias, float fill,
-                  int64_t n);
-void finish_plane(double* values, const double* factor, const uint8_t* valid, double bias, double fill,
-                  int64_t n);
-
 // A block of values a row, each row with a factor and a valid flag.
 template <typename Acc>
 struct ScaledRows {
@@ -56,17 +50,12 @@ struct ScaledRows {
 void scale_rows(const ScaledRows<float>& block, float* sums, bool sum_all);
 void scale_rows(const ScaledRows<double>& block, double* sums, bool sum_all);
 
+// sums += 1 where the mask is not 0
+void accumulate_valid(int32_t* sums, const uint8_t* mask, int64_t n);
+
 // sums += values
 void accumulate(float* sums, const float* values, int64_t n);
 void accumulate(double* sums, const double* values, int64_t n);
 void accumulate(int32_t* sums, const int32_t* values, int64_t n);
-
-// sums += a * b, channel by channel
-void multiply_add(float* sums, const float* a, const float* b, int64_t n);
-void multiply_add(double* sums, const double* a, const double* b, int64_t n);
-
-// sums[c] = sum over i of a[i][c] * b[i][c]
-void dot_channels(float* sums, const float* const* a, const float* const* b, int64_t terms, int64_t n);
-void dot_channels(double* sums, const double* const* a, const double* const* b, int64_t terms, int64_t n);
 
 }  // namespace maskconv::cpu

@@ -53,6 +53,34 @@ std::vector<Sum> sum_channels(const Runtime& runtime, const ConvProblem& problem
   return sums;
 }
 
+// What the positions of a mask count: all the same, ...
+template <typename Sum>
+struct Constant {
+  Sum count;
+
+  Sum operator()(int64_t) const { return count; }
+  void add(Sum* sums, int64_t, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) sums[i] += count;
+  }
+};
+
+// ... 1 where a hard mask is not 0, ...
+struct Valid {
+  const uint8_t* mask;
+
+  int32_t operator()(int64_t i) const { return mask[i] != 0; }
+  void add(int32_t* sums, int64_t i, int64_t n) const { accumulate_valid(sums, mask + i, n); }
+};
+
+// ... or what is written there.
+template <typename Sum>
+struct Counted {
+  const Sum* counts;
+
+  Sum operator()(int64_t i) const { return counts[i]; }
+  void add(Sum* sums, int64_t i, int64_t n) const { accumulate(sums, counts + i, n); }
+};
+
 // The sums of one line of outputs after the other: of all lines of the mask that its windows reach first,
 // then along it. Value(i) is what position i of the mask, window channels innermost, counts.
 template <typename Sum, typename Out, typename Value>
@@ -72,14 +100,17 @@ class LineWindows {
         line / (int64_t{problem_.output[0]} * problem_.output[1]) * problem_.input_positions();
     add_columns(image, int32_t(d), int32_t(h), columns);
     const int64_t width = problem_.output[2], stride = problem_.stride[2] * channels_;
-    std::fill_n(sums, width * channels_, Sum(0));
-    for (int64_t t = 0; t < problem_.kernel[2]; ++t) {
-      const Sum* from = columns.data() + t * problem_.dilation[2] * channels_;
-      if (stride == channels_) {
-        accumulate(sums, from, width * channels_);
-      } else {
-        for (int64_t w = 0; w < width; ++w)
-          for (int64_t g = 0; g < channels_; ++g) sums[w * channels_ + g] += from[w * stride + g];
+    const int64_t tap = problem_.dilation[2] * channels_;
+    if (stride == channels_) {
+      std::fill_n(sums, width * channels_, Sum(0));
+      for (int64_t t = 0; t < problem_.kernel[2]; ++t)
+        accumulate(sums, columns.data() + t * tap, width * channels_);
+    } else {
+      for (int64_t i = 0; i < width * channels_; ++i) {
+        const Sum* from = columns.data() + i / channels_ * stride + i % channels_;
+        Sum sum = 0;
+        for (int64_t t = 0; t < problem_.kernel[2]; ++t) sum += from[t * tap];
+        sums[i] = sum;
       }
     }
     if (problem_.mask_update == MaskUpdate::kCenter) {
@@ -111,7 +142,7 @@ class LineWindows {
         if (md >= 0 && mh >= 0) {
           const int64_t from =
               (image + (md * problem_.input[1] + mh) * problem_.input[2] + first) * channels_;
-          for (int64_t i = 0; i < count; ++i) inside[i] += value_(from + i);
+          value_.add(inside, from, count);
         } else if (problem_.pad_is_valid) {
           for (int64_t i = 0; i < count; ++i) inside[i] += covered_;
         }
@@ -186,15 +217,20 @@ std::vector<uint8_t> compute_lines(const Runtime& runtime, const ConvProblem& pr
 template <typename Sum, typename M, typename Out>
 std::vector<uint8_t> compute_as(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask,
                                 const ForwardOutput& out) {
-  const auto* data = static_cast<const M*>(mask.data);
-  const Sum whole = Sum(mask.shared() ? 1 : problem.channels_per_group());
-  if (mask.kind == MaskKind::kNone)
-    return compute_lines<Sum, Out>(runtime, problem, mask, out, [=](int64_t) { return whole; });
-  const auto counted = [](M m) { return std::is_same_v<M, uint8_t> ? Sum(m != 0) : Sum(m); };
-  if (mask.shared() && mask.channels == 1 && mask.window_channels == 1)
-    return compute_lines<Sum, Out>(runtime, problem, mask, out, [=](int64_t i) { return counted(data[i]); });
+  if (mask.kind == MaskKind::kNone) {
+    const Sum covered = Sum(mask.shared() ? 1 : problem.channels_per_group());
+    return compute_lines<Sum, Out>(runtime, problem, mask, out, Constant<Sum>{covered});
+  }
+  if (mask.shared() && mask.channels == 1 && mask.window_channels == 1) {
+    const auto* data = static_cast<const M*>(mask.data);
+    if constexpr (std::is_same_v<M, uint8_t>) {
+      return compute_lines<Sum, Out>(runtime, problem, mask, out, Valid{data});
+    } else {
+      return compute_lines<Sum, Out>(runtime, problem, mask, out, Counted<Sum>{data});
+    }
+  }
   const std::vector<Sum> sums = sum_channels<Sum, M>(runtime, problem, mask);
-  return compute_lines<Sum, Out>(runtime, problem, mask, out, [&](int64_t i) { return sums[i]; });
+  return compute_lines<Sum, Out>(runtime, problem, mask, out, Counted<Sum>{sums.data()});
 }
 
 template <typename Sum, typename M>

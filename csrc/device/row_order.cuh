@@ -7,9 +7,12 @@
 
 namespace maskconv {
 
-// The position of the row at a place of the order.
-__device__ __forceinline__ int64_t row_at(const GemmParams& params, int64_t place) {
-  return params.row_order == nullptr ? place : ptx::load_global(params.row_order + place);
+// The row at a place of the order, of so many; -1 beyond the last. An order given to an operator cannot be
+// looked at on the host, so a number that is no row's counts as beyond as well: it reaches no memory.
+__device__ __forceinline__ int64_t row_at(const GemmParams& params, int64_t place, int64_t rows) {
+  if (place >= rows) return -1;
+  const int64_t row = params.row_order == nullptr ? place : ptx::load_global(params.row_order + place);
+  return row < rows ? row : -1;
 }
 
 // The part of a row's key that its taps make.

@@ -2,7 +2,7 @@
 
 #include "emulation/bindings.h"
 #include "emulation/problem.h"
-#include "plan/candidates.h"
+#include "plan/choice.h"
 
 namespace maskconv::emulation {
 namespace {
@@ -27,12 +27,9 @@ py::list to_list(const Candidates& candidates) {
   return result;
 }
 
-Candidates candidates_of(const std::string& pass, const py::dict& problem, const std::string& dtype,
-                         bool aligned, const DeviceProperties& device, bool weight_sums) {
-  const ConvProblem p = to_problem(problem);
-  if (pass == "forward") return forward_candidates(p, to_dtype(dtype), aligned, device, 1, weight_sums);
-  if (pass == "grad_input") return grad_input_candidates(p, to_dtype(dtype), aligned, device);
-  return grad_weight_candidates(p, to_dtype(dtype), aligned, device);
+Pass pass_named(const std::string& name) {
+  if (name == "forward") return Pass::kForward;
+  return name == "grad_input" ? Pass::kGradInput : Pass::kGradWeight;
 }
 
 }  // namespace
@@ -43,7 +40,9 @@ void bind_candidates(py::module_& module) {
       "candidates",
       [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
          const DeviceProperties& device, bool weight_sums) {
-        return to_list(candidates_of(pass, problem, dtype, aligned, device, weight_sums));
+        const ConvProblem p = to_problem(problem);
+        if (weight_sums) return to_list(forward_candidates(p, to_dtype(dtype), aligned, device, 1, true));
+        return to_list(candidates_of(pass_named(pass), p, to_dtype(dtype), aligned, device));
       },
       "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{},
       "weight_sums"_a = false,
@@ -52,10 +51,24 @@ void bind_candidates(py::module_& module) {
       "chosen",
       [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
          const DeviceProperties& device, const std::string& wanted) {
-        return choose(candidates_of(pass, problem, dtype, aligned, device, false), wanted).name;
+        return choose(candidates_of(pass_named(pass), to_problem(problem), to_dtype(dtype), aligned, device),
+                      wanted)
+            .name;
       },
       "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{}, "wanted"_a = "",
       "Name of the candidate that runs.");
+  module.def(
+      "choice_of",
+      [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
+         const DeviceProperties& device, int32_t window_channels) {
+        const ConvProblem p = to_problem(problem);
+        const Candidate chosen =
+            choice_of(pass_named(pass), p, to_dtype(dtype), aligned, device, window_channels);
+        return py::object(to_list({chosen})[0]);
+      },
+      "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{},
+      "window_channels"_a = 1, "The candidate that a launch takes, from memory where it was asked before.");
+  module.def("remembered_choices", &remembered_choices, "How many of them this thread remembers.");
 }
 
 }  // namespace maskconv::emulation

@@ -56,9 +56,9 @@ __device__ __forceinline__ void multiply_run(const WeightParams& params, const W
   const uint32_t rows = ptx::load_shared(smem.valid_rows(run));
   if (live == 0 || rows == 0) return;
   const int64_t channels = params.problem.channels;
-  const Element* const input = static_cast<const Element*>(params.input) + channel +
-                               ptx::load_shared(smem.run_base(run)).source +
-                               ptx::load_shared(smem.strip_delta(thread.strip)) * channels;
+  const Element* input = static_cast<const Element*>(params.input) + channel +
+                         ptx::load_shared(smem.run_base(run)).source +
+                         ptx::load_shared(smem.strip_delta(thread.strip)) * channels;
   const Element* const grad =
       static_cast<const Element*>(params.grad) + channel + ptx::load_shared(smem.run_result(run)) * channels;
   const int64_t source_step = params.shape.source_step * channels;
@@ -73,7 +73,8 @@ __device__ __forceinline__ void multiply_run(const WeightParams& params, const W
 #pragma unroll
   for (int32_t j = 0; j < kSpan; ++j) {
     Values value{};
-    if (live >> j & 1) value = ptx::load_global(reinterpret_cast<const Values*>(input + j * source_step));
+    if (live >> j & 1) value = ptx::load_global(reinterpret_cast<const Values*>(input));
+    input += source_step;
 #pragma unroll
     for (int32_t row = 0; row < kRunRows; ++row) {
       const int32_t tap = j - row;

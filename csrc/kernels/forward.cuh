@@ -52,9 +52,9 @@ struct Forward {
         : params(params), first(int64_t{tile.row_tile} * block_m) {}
 
     __device__ __forceinline__ Row at(int32_t index) const {
-      const int64_t place = first + index;
-      if (place >= params.problem.rows()) return {};  // nothing is live, and nothing will be stored
-      return row(params, row_at(params, place));
+      const int64_t q = row_at(params, first + index, params.problem.rows());
+      if (q < 0) return {};  // nothing is live, and nothing will be stored
+      return row(params, q);
     }
   };
 

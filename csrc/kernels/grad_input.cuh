@@ -74,8 +74,9 @@ struct GradInput {
     }
 
     __device__ __forceinline__ Row at(int32_t index) const {
-      if (first + index >= rows) return {};
-      RowIndex place(extent, row_at(params, first + index));
+      const int64_t row = row_at(params, first + index, rows);
+      if (row < 0) return {};
+      RowIndex place(extent, row);
       for (int axis = 0; axis < kAxes; ++axis)
         place.at[axis] = class_first[axis] + place.at[axis] * params.class_stride[axis];
       return row_of(params, place);

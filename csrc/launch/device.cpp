@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <map>
 #include <stdexcept>
 
 namespace maskconv {
@@ -11,9 +12,9 @@ void check_cuda(int error, const std::string& what) {
   throw std::runtime_error(what + ": " + cudaGetErrorString(static_cast<cudaError_t>(error)));
 }
 
-DeviceProperties current_device_properties() {
-  int device = 0;
-  check_cuda(cudaGetDevice(&device), "asking for the current CUDA device");
+namespace {
+
+DeviceProperties properties_of(int device) {
   const auto attribute = [device](cudaDeviceAttr wanted) {
     int value = 0;
     check_cuda(cudaDeviceGetAttribute(&value, wanted, device),
@@ -31,6 +32,18 @@ DeviceProperties current_device_properties() {
       2.0 * attribute(cudaDevAttrMemoryClockRate) / kKilohertzInGigahertz;  // per pin, per ns
   properties.memory_gb_per_s = transfers * attribute(cudaDevAttrGlobalMemoryBusWidth) / 8;
   return properties;
+}
+
+}  // namespace
+
+DeviceProperties current_device_properties() {
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "asking for the current CUDA device");
+  // Every launch wants to know, and would ask the driver seven times; clock rates may be read from the
+  // device.
+  thread_local std::map<int, DeviceProperties> known;
+  const auto found = known.find(device);
+  return found != known.end() ? found->second : known.emplace(device, properties_of(device)).first->second;
 }
 
 }  // namespace maskconv

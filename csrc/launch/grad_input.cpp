@@ -6,16 +6,15 @@
 #include "launch/depthwise.h"
 #include "launch/few_channels.h"
 #include "launch/grad_input_instances.h"
-#include "plan/candidates.h"
+#include "plan/choice.h"
 
 namespace maskconv {
 
 void launch_grad_input(const GradInputArguments& arguments, void* cuda_stream) {
   const ConvProblem& problem = arguments.problem;
   if (problem.batch * problem.input_positions() == 0 || problem.channels == 0) return;
-  const Candidates candidates = grad_input_candidates(problem, arguments.dtype, operands_aligned(arguments),
-                                                      current_device_properties());
-  const Candidate& chosen = choose(candidates, "");
+  const Candidate chosen = choice_of(Pass::kGradInput, problem, arguments.dtype, operands_aligned(arguments),
+                                     current_device_properties());
   if (chosen.route == Route::kDepthwise) return launch_depthwise(arguments, cuda_stream);
   if (chosen.route == Route::kFewChannels) return launch_few_channels(arguments, cuda_stream);
   const GemmConfig& config = chosen.config;

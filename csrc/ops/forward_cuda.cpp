@@ -9,6 +9,7 @@
 #include "ops/forward_composite_cuda.h"
 #include "ops/masks_cuda.h"
 #include "ops/row_order.h"
+#include "plan/choice.h"
 
 namespace maskconv::ops {
 
@@ -68,10 +69,11 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
   call.lay_out_weight_sum(true);
   STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");
   const bool aligned = is_aligned(input.data_ptr()) && is_aligned(weight.data_ptr());
-  const Candidates candidates =
-      forward_candidates(call.problem, dtype_of(input), aligned, current_device_properties(),
-                         call.mask.view.window_channels, call.weight_sum.has_value());
-  const Candidate& chosen = choose(candidates, candidate);
+  const auto ask = [&](auto about) {
+    return about(Pass::kForward, call.problem, dtype_of(input), aligned, current_device_properties(),
+                 call.mask.view.window_channels);
+  };
+  const Candidate chosen = candidate.empty() ? ask(choice_of) : choose(ask(candidates_of), candidate);
   const Tensor output = chosen.route == Route::kComposite
                             ? forward_composite_cuda(call, arguments, input, weight)
                             : forward_kernel_cuda(call, input, weight, chosen, row_order);

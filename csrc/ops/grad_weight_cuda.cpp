@@ -8,7 +8,7 @@
 #include "ops/cuda_stream.h"
 #include "ops/gradient_call.h"
 #include "ops/masks_cuda.h"
-#include "plan/candidates.h"
+#include "plan/choice.h"
 
 namespace maskconv::ops {
 
@@ -34,9 +34,8 @@ Tensor grad_weight_cuda(Tensor grad, std::optional<Tensor> valid, Tensor input, 
     if (shared) arguments.mask = static_cast<const uint8_t*>(call.mask.view.data);
     arguments.result = call.grad_weight.data_ptr();
     const DeviceProperties device = current_device_properties();
-    const Candidates candidates =
-        grad_weight_candidates(call.problem, arguments.dtype, operands_aligned(arguments), device);
-    const Candidate& chosen = choose(candidates, "");
+    const Candidate chosen =
+        choice_of(Pass::kGradWeight, call.problem, arguments.dtype, operands_aligned(arguments), device);
     const auto run = [&](const auto& plan, auto launch) {
       // Freed when the caller goes on; the allocator hands it to later work of the same stream only.
       const Tensor workspace = torch::stable::new_empty(grad, {plan.workspace_bytes}, ScalarType::Byte);

@@ -6,7 +6,8 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   // The whole masked convolution: output, output mask, window sum. `fill` None stands for the bias.
   // `allow_tf32`: where tensor cores multiply float32, they may round the factors to TF32. A row order
   // (csrc/plan/row_order.h) makes no difference to the results, and is None on the CPU. It must be a
-  // permutation, which nothing checks: the device alone could. That of grad_input is for the backward.
+  // permutation, which nothing checks: of others some rows are not written, but no other memory is touched.
+  // That of grad_input is for the backward.
   // `weight_sum` (window_batch, K, *O), in float32 or, for float64, float64: sums of weight * mask, one a
   // filter and window, which normalization="weight" divides by; where it is 0 an output is not valid.
   // `candidate` names one of the ways to compute it, "" the one expected to be fastest.

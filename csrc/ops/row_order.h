@@ -6,8 +6,10 @@
 
 namespace maskconv::ops {
 
-// The caller's order, checked; without one an order built here where that is expected to pay, else none. An
-// order is int32 (rows) that stand for uint32; `like` says on what device.
+// The caller's order, its shape and type checked; what is in it only the device knows. It is trusted to be a
+// permutation: of another some rows are not written, but the kernels touch no memory that is no row's.
+// Without one an order built here where that is expected to pay, else none. An order is int32 (rows) that
+// stand for uint32; `like` says on what device.
 std::optional<Tensor> choose_row_order(const ForwardArguments& arguments, const std::optional<Tensor>& given,
                                        const Tensor& like);
 std::optional<Tensor> choose_row_order(const GradInputArguments& arguments,

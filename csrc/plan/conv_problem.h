@@ -3,6 +3,7 @@
 // follow maskconv_ext/reference.py.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 
 namespace maskconv {
@@ -63,6 +64,8 @@ struct ConvProblem {
   constexpr int64_t window_batch() const { return mask_batch > 1 ? mask_batch : 1; }
   // Tap at the window's centre, per axis; of an even window the one before the middle.
   constexpr int32_t center(int axis) const { return (kernel[axis] - 1) / 2; }
+
+  auto operator<=>(const ConvProblem&) const = default;
 };
 
 }  // namespace maskconv

@@ -1,5 +1,6 @@
 #include "plan/few_channels.h"
 
+#include <cmath>
 #include <limits>
 
 namespace maskconv {
@@ -84,10 +85,10 @@ Work few_channels_work(const ConvProblem& problem, const GemmShape& shape, DType
                                               problem.rows() * problem.filters);
   const double tiles = static_cast<double>(
       row_tiles(shape, config) * few_channels::column_tiles(config, shape.columns) * problem.groups);
-  const int64_t reduction = int64_t{problem.taps()} * shape.depth;
-  const int64_t steps = (reduction + config.block_k - 1) / config.block_k;
-  return {elements * element_bytes(dtype),
-          tiles * config.block_m * config.block_n * static_cast<double>(steps * config.block_k)};
+  // Of a stride's classes, each has its share of the taps; those that a tile visits are packed.
+  const double taps = static_cast<double>(problem.taps()) / static_cast<double>(shape.row_classes);
+  const double steps = std::ceil(taps * shape.depth / config.block_k);
+  return {elements * element_bytes(dtype), tiles * config.block_m * config.block_n * steps * config.block_k};
 }
 
 }  // namespace maskconv

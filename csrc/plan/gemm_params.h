@@ -48,6 +48,9 @@ constexpr int32_t accumulator_bytes(DType dtype) { return dtype == DType::kFloat
 
 constexpr int32_t kTapsPerWord = 32;
 constexpr int32_t tap_words(int32_t taps) { return (taps + kTapsPerWord - 1) / kTapsPerWord; }
+// From one word of the rows' bitsets to the next. The lanes of a warp that load elements ask for up to four
+// rows and as many words at once: 8 banks apart.
+constexpr int32_t tap_word_pitch(const GemmConfig& config) { return config.block_m + 8; }
 
 // Byte offsets of what a block keeps in shared memory.
 struct GemmLayout {
@@ -57,7 +60,7 @@ struct GemmLayout {
   int32_t live_count = 0;  // int32: taps some row of the tile needs
   int32_t live_delta = 0;  // int64 [taps]: what such a tap adds to row_base
   int32_t live_tap = 0;    // uint16 [taps]: its index
-  int32_t row_taps = 0;    // uint32 [words][block_m]: the tap bitset of each row
+  int32_t row_taps = 0;    // uint32 [words][tap_word_pitch]: the tap bitset of each row
   int32_t total = 0;
 };
 
@@ -65,9 +68,10 @@ constexpr int32_t kRowResultBytes = 16;  // of any pass and type
 
 // Operand rows carry no padding in the mma kernel (they are swizzled). In the SIMT kernel, and for
 // accumulators waiting for the epilogue, 16 or 32 bytes of padding a row spread the lanes of a warp over all
-// banks.
+// banks; rows of accumulators that are half of the banks long lie in pairs, without any.
 constexpr int32_t kSimtRowPadding = 16;
 constexpr int32_t kTileRowPadding = 32;
+constexpr int32_t kHalfBankRow = 64;
 
 constexpr int32_t stage_bytes(const GemmConfig& config, DType dtype) {
   if (config.on_tensor_cores())
@@ -77,7 +81,8 @@ constexpr int32_t stage_bytes(const GemmConfig& config, DType dtype) {
 }
 
 constexpr int32_t tile_row_bytes(const GemmConfig& config, DType dtype) {
-  return config.block_n * accumulator_bytes(dtype) + kTileRowPadding;
+  const int32_t bytes = config.block_n * accumulator_bytes(dtype);
+  return bytes == kHalfBankRow ? bytes : bytes + kTileRowPadding;
 }
 
 constexpr GemmLayout gemm_layout(const GemmConfig& config, DType dtype, int32_t taps) {
@@ -91,7 +96,7 @@ constexpr GemmLayout gemm_layout(const GemmConfig& config, DType dtype, int32_t 
   at.live_delta = at.live_count + kVectorBytes;  // one number; the rest keeps what follows aligned
   at.live_tap = at.live_delta + taps * 8;
   at.row_taps = at.live_tap + (taps + 1) / 2 * 4;  // rounded up to whole words
-  at.total = at.row_taps + tap_words(taps) * config.block_m * 4;
+  at.total = at.row_taps + tap_words(taps) * tap_word_pitch(config) * 4;
   return at;
 }
 

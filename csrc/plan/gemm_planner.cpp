@@ -26,12 +26,12 @@ std::string why_not_mma(const GemmConfig& config, const ConvProblem& problem, co
   const std::string why_not = why_not_tensor_cores(config, problem, dtype, device);
   if (!why_not.empty()) return why_not;
   const int32_t unit = tensor_core_channels(dtype);
-  const std::string multiple = name(config) + " needs a multiple of " + std::to_string(unit) + " ";
+  const auto multiple = [&] { return name(config) + " needs a multiple of " + std::to_string(unit) + " "; };
   if (shape.depth % unit != 0)
-    return multiple + (shape.loads_columns ? "filters" : "channels") + " a group, got " +
+    return multiple() + (shape.loads_columns ? "filters" : "channels") + " a group, got " +
            std::to_string(shape.depth);
   if (shape.loads_columns && shape.columns % unit != 0)
-    return multiple + "channels a group, got " + std::to_string(shape.columns);
+    return multiple() + "channels a group, got " + std::to_string(shape.columns);
   if (!aligned)
     return name(config) + " needs " + (shape.loads_columns ? "grad" : "input") +
            " and weight to start on a 16-byte boundary";

@@ -1,5 +1,5 @@
 // Whether a launch sorts its rows without being told to.
-#include "plan/candidates.h"
+#include "plan/choice.h"
 #include "plan/forward_planner.h"
 #include "plan/grad_input_planner.h"
 #include "plan/row_order.h"
@@ -25,12 +25,12 @@ double sort_microseconds(int64_t rows, const RowKeyFormat& format, const DeviceP
   return launch(kBytesOfKeys) + launch(kBytesOfHistogram) + launch(0) + passes * launch(kBytesOfPass);
 }
 
-Candidates candidates_of(const ForwardArguments& arguments, const DeviceProperties& device) {
-  return forward_candidates(arguments.problem, arguments.dtype, operands_aligned(arguments), device,
-                            arguments.given.channels);
+Candidate chosen_for(const ForwardArguments& arguments, const DeviceProperties& device) {
+  return choice_of(Pass::kForward, arguments.problem, arguments.dtype, operands_aligned(arguments), device,
+                   arguments.given.channels);
 }
-Candidates candidates_of(const GradInputArguments& arguments, const DeviceProperties& device) {
-  return grad_input_candidates(arguments.problem, arguments.dtype, operands_aligned(arguments), device);
+Candidate chosen_for(const GradInputArguments& arguments, const DeviceProperties& device) {
+  return choice_of(Pass::kGradInput, arguments.problem, arguments.dtype, operands_aligned(arguments), device);
 }
 
 // The order is compared with raster order.
@@ -39,8 +39,7 @@ bool expects_to_pay(const Arguments& arguments, const DeviceProperties& device) 
   const ConvProblem& problem = arguments.problem;
   const int64_t rows = row_count(arguments);
   if (problem.mask_batch == 0 || problem.taps() == 1 || !why_not_row_order(rows).empty()) return false;
-  const Candidates candidates = candidates_of(arguments, device);
-  const Candidate& chosen = choose(candidates, "");
+  const Candidate chosen = chosen_for(arguments, device);
   return chosen.route == Route::kGemm && sort_microseconds(rows, row_key_format(arguments), device) <=
                                              kLargestShare * chosen.cost.microseconds();
 }

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..nn._checks import check_mask, compute_dtype, mask_values, select
-from ..nn._masking import check_broadcast_mask, check_floating
+from ..nn._checks import check_broadcast_mask, check_floating, check_mask, compute_dtype, mask_values, select
 
 REDUCTIONS = ("mean", "sum", "none")
 

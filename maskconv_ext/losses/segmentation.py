@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..nn._checks import check_mask, compute_dtype, mask_values, select
-from ..nn._masking import check_floating
+from ..nn._checks import check_floating, check_mask, compute_dtype, mask_values, select
 from .elementwise import check_reduction, check_same, reduce_values
 
 

@@ -1,4 +1,7 @@
-"""What the layers ask of an input and its mask. Errors name the layer, the argument, what it got and what it needs."""
+"""What the layers and losses ask of an input and its mask, and how they select by it.
+
+Errors name the layer, the argument, what it got and what it needs.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,36 @@ Pair = tuple[Tensor, Tensor | None]  # an input or output, and its mask
 
 def check_input(op: str, x: Tensor, rank: int | None = None) -> None:
     """`x` must be a floating (N, C, *S), with `rank` spatial axes, or 1 to 3."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
+    _check_is_tensor(op, x)
     if x.dim() - 2 not in ((1, 2, 3) if rank is None else (rank,)):
         needs = "3 to 5 dimensions (N, C, *S)" if rank is None else f"{rank + 2} dimensions (N, C, {AXIS_NAMES[rank]})"
         raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs {needs}")
+    check_floating(op, x)
+
+
+def check_features(op: str, x: Tensor, dims: Sequence[int], features: int, name: str, at: int = 1) -> None:
+    """`x` must be floating, of one of the numbers of dimensions `dims`, with the layer's features in dimension `at`."""
+    _check_is_tensor(op, x)
+    if x.dim() not in dims:
+        raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs {' or '.join(map(str, dims))} dimensions")
+    if x.shape[at] != features:
+        raise ValueError(f"{op}: input: got {x.shape[at]} channels, needs {features}, the layer's {name}")
+    check_floating(op, x)
+
+
+def check_floating(op: str, x: Tensor, name: str = "input") -> None:
     if x.dtype not in INPUT_DTYPES:
-        raise TypeError(f"{op}: input: got {x.dtype}, needs float16, bfloat16, float32 or float64")
+        raise TypeError(f"{op}: {name}: got {x.dtype}, needs float16, bfloat16, float32 or float64")
+
+
+def _check_is_tensor(op: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
 
 
 def check_mask(op: str, x: Tensor, mask: Tensor | None, *, parts: int | None = None) -> None:
     """`mask` must be None or (N or 1, M, *S) beside `x` (N, C, *S), with M = 1 or C; with `parts`, M = 1 or `parts`."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
+    _check_is_tensor(op, x)
     if x.dim() < 2:
         raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs 2 or more dimensions (N, C, *S)")
     if mask is None:
@@ -50,11 +70,34 @@ def check_mask_type(op: str, x: Tensor, mask: Tensor) -> None:
         raise ValueError(f"{op}: mask: got device {mask.device}, needs {x.device}, the device of input")
 
 
+def check_broadcast_mask(op: str, x: Tensor, mask: Tensor | None, name: str = "input") -> None:
+    """`mask` must be None, or have as many dimensions as `x`, each of the same size or 1."""
+    if mask is None:
+        return
+    check_mask_type(op, x, mask)
+    if mask.dim() != x.dim() or any(size not in (1, full) for size, full in zip(mask.shape, x.shape)):
+        needed = ", ".join("1" if size == 1 else f"1 or {size}" for size in x.shape)
+        raise ValueError(f"{op}: mask: got shape {tuple(mask.shape)} for {name} {tuple(x.shape)}, needs ({needed})")
+
+
 def mask_parts(op: str, x: Tensor, mask: Tensor | None, mask_channels: Sequence[int] | None) -> tuple[int, ...]:
     """As `check_mask`; the input channels that each mask channel covers."""
     if mask is not None:
         check_mask_type(op, x, mask)
     return parse_mask_channels(op, x, mask, mask_channels)
+
+
+def parse_parts(op: str, mask_channels: Sequence[int] | None) -> tuple[int, ...] | None:
+    """`mask_channels` of a constructor, as a tuple."""
+    if mask_channels is None:
+        return None
+    if (
+        not isinstance(mask_channels, tuple | list)
+        or not mask_channels
+        or not all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in mask_channels)
+    ):
+        raise ValueError(f"{op}: mask_channels: got {mask_channels!r}, needs a sequence of ints >= 1, or None")
+    return tuple(mask_channels)
 
 
 def parse_rule(op: str, mask_update: Any) -> float:
@@ -79,6 +122,17 @@ def mask_values(mask: Tensor, dtype: torch.dtype) -> Tensor:
 def per_channel(tensor: Tensor, parts: Sequence[int]) -> Tensor:
     """What has one channel a mask channel, with one an input channel; a shared one stays, to be broadcast."""
     return tensor if tensor.shape[1] in (1, sum(parts)) else repeat_parts(tensor, parts)
+
+
+def channel_mask(op: str, x: Tensor, mask: Tensor | None, parts: tuple[int, ...] | None) -> Tensor | None:
+    """The checked mask with 1 or C channels, so that it broadcasts to `x`."""
+    check_mask(op, x, mask, parts=None if parts is None else len(parts))
+    if parts is not None and sum(parts) != x.shape[1]:
+        raise ValueError(
+            f"{op}: mask_channels: got {parts}, which add up to {sum(parts)}, needs a sum of {x.shape[1]}, the "
+            f"channels of input"
+        )
+    return mask if mask is None or parts is None else per_channel(mask, parts)
 
 
 def select(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -148,7 +148,8 @@ class MaskedAdd(nn.Module):
         merge = torch.maximum if self.mask_update == "any" else torch.minimum
         out_mask = masks[0]
         for mask in masks[1:]:
-            out_mask = merge(out_mask, mask)
+            # A branch that kept its mask leaves the sum the same tensor, by which later layers share a plan.
+            out_mask = out_mask if mask is out_mask else merge(out_mask, mask)
         if self.mask_update == "all":
             output = select(output, per_channel(out_mask, self.mask_channels or (1,) * shape[1]))
         return output, out_mask
@@ -242,6 +243,8 @@ def _as_one_dtype(masks: Sequence[Tensor]) -> list[Tensor]:
     dtype = torch.bool
     for mask in masks:
         dtype = torch.promote_types(dtype, mask.dtype)
+    if dtype == torch.bool:
+        return list(masks)
     if not dtype.is_floating_point:
         return [(mask != 0).to(dtype) for mask in masks]
     return [mask_values(mask, dtype) for mask in masks]

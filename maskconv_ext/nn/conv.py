@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _LazyConvXdMixin
 
 from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
+from ..mask_plan import MaskPlan
 from ._checks import Pair
 
 if TYPE_CHECKING:
@@ -90,18 +91,30 @@ class _MaskedConv(MaskOptions):
         self.pad_is_valid = pad_is_valid
         self.mask_channels = None if mask_channels is None else tuple(mask_channels)
 
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> Pair:
-        if mask is None and self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence":
+    def forward(self, input: Tensor, mask: Tensor | None = None, plan: MaskPlan | None = None) -> Pair:
+        unscaled = self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence"
+        if mask is None and plan is None and unscaled:
             return self._conv_forward(input, self.weight, self.bias), None
         output, out_mask = FUNCTIONS[len(self.kernel_size)](
             input, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
             normalization=self.normalization, mask_update=self.mask_update, fill=self.fill,
             # Without a mask nothing is missing, the padding included.
             pad_is_valid=self.pad_is_valid or mask is None,
-            padding_mode=self.padding_mode, mask_channels=self.mask_channels,
+            padding_mode=self.padding_mode, mask_channels=self.mask_channels, plan=plan,
         )  # fmt: skip
+        if mask is not None and self._keeps(mask, out_mask):
+            return output, mask
         # Only the confidence in a filter whose weights sum to 0 is below 1 in a full window.
         return output, None if mask is None and self.mask_update != "confidence" else out_mask
+
+    def _keeps(self, mask: Tensor, out_mask: Tensor) -> bool:
+        """Whether every window's centre is the output's own position, so that both masks are equal.
+
+        The layer then returns the tensor it was given: by it the layers that follow know that they can share a plan.
+        """
+        centered = all(stride == 1 for stride in self.stride) and all(size % 2 for size in self.kernel_size)
+        hard_and_shared = mask.dtype == torch.bool and mask.shape[1] == 1
+        return self.mask_update == "center" and centered and hard_and_shared and mask.shape == out_mask.shape
 
 
 class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]
@@ -111,10 +124,10 @@ class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]
 class MaskedConv2d(_MaskedConv, nn.Conv2d):  # type: ignore[misc]
     """2-D convolution over the valid pixels, as `maskconv_ext.masked_conv2d`; arguments and state_dict of nn.Conv2d.
 
-    Called with `(input, mask=None)`, it returns `(output, out_mask)`. Without a mask nothing is missing, the zero
-    padding included, and it is nn.Conv2d (`"mean"` and `"weight"` keep their constant scale), with None for the output
-    mask. An all-ones mask says instead that only the image is valid, so windows over the border are rescaled, unless
-    `pad_is_valid`.
+    Called with `(input, mask=None, plan=None)`, it returns `(output, out_mask)`. Without a mask nothing is missing, the
+    zero padding included, and it is nn.Conv2d (`"mean"` and `"weight"` keep their constant scale), with None for the
+    output mask. An all-ones mask says instead that only the image is valid, so windows over the border are rescaled,
+    unless `pad_is_valid`.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype: as
@@ -124,7 +137,8 @@ class MaskedConv2d(_MaskedConv, nn.Conv2d):  # type: ignore[misc]
     Shapes:
         input (N, C, H, W); mask (N or 1, M, H, W) with M = 1, C or `len(mask_channels)`, bool, uint8 or floating, or
         None. output (N, K, P, Q); out_mask in the mask's dtype, with 1 channel, or `groups` where channels have masks
-        of their own.
+        of their own. Under `mask_update="center"` a shared bool mask is returned itself where stride 1 and the padding
+        keep every position its own. plan: as of `masked_conv2d`.
 
     Raises:
         TypeError, ValueError: an option or a mask that does not fit; the message names the argument.

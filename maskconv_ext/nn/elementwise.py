@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._checks import select
-from ._masking import channel_mask, check_floating, parse_parts
+from ._checks import channel_mask, check_floating, parse_parts, select
 
 
 class Masked(nn.Module):

@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
 
-from ._checks import select
-from ._masking import channel_mask, check_broadcast_mask, check_floating, check_input, parse_parts
+from ._checks import channel_mask, check_broadcast_mask, check_features, check_floating, parse_parts, select
 from ._moments import masked_moments, per_channel, scaled, update_running
 
 
@@ -82,7 +81,7 @@ class MaskedLayerNorm(nn.LayerNorm):
         if self.channels_first and x.dim() < 2:
             raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs 2 or more dimensions (N, C, *S)")
         if self.channels_first:
-            check_input(op, x, (x.dim(),), self.normalized_shape[0], "normalized_shape")
+            check_features(op, x, (x.dim(),), self.normalized_shape[0], "normalized_shape")
         elif tuple(x.shape[-last:]) != self.normalized_shape:
             raise ValueError(
                 f"{op}: input: got shape {tuple(x.shape)}, needs (*, {', '.join(map(str, self.normalized_shape))})"
@@ -131,7 +130,7 @@ class MaskedGroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """`(y, mask)`; y holds 0 at invalid positions."""
         op = type(self).__name__
-        check_input(op, x, range(2, 6), self.num_channels, "num_channels")
+        check_features(op, x, range(2, 6), self.num_channels, "num_channels")
         m = channel_mask(op, x, mask, self.mask_channels)
         if m is None:
             return super().forward(x), None
@@ -161,7 +160,7 @@ class _MaskedInstanceNorm(nn.modules.instancenorm._InstanceNorm):
         op = type(self).__name__
         single = self._get_no_batch_dim()
         unbatched = isinstance(x, Tensor) and x.dim() == single
-        check_input(op, x, (single, single + 1), self.num_features, "num_features", at=0 if unbatched else 1)
+        check_features(op, x, (single, single + 1), self.num_features, "num_features", at=0 if unbatched else 1)
         if mask is None:
             return super().forward(x), None
         if unbatched:

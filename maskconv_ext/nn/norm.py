@@ -9,8 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ._checks import select
-from ._masking import channel_mask, check_input, parse_parts
+from ._checks import channel_mask, check_features, parse_parts, select
 from ._moments import across_ranks, masked_moments, per_channel, scaled, update_running
 
 
@@ -35,7 +34,7 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """`(y, mask)`; y has x's shape, dtype and memory format, and holds 0 at invalid positions."""
         op = type(self).__name__
-        check_input(op, x, self.dims, self.num_features, "num_features")
+        check_features(op, x, self.dims, self.num_features, "num_features")
         m = channel_mask(op, x, mask, self.mask_channels)
         synchronised = self.sync and self.training and _several_ranks(self.process_group)
         batch_statistics = self.training or self.running_mean is None

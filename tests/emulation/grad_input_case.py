@@ -202,3 +202,11 @@ def expected_mma(case: Case, live: np.ndarray, block_m: int, block_n: int, block
     filter_blocks = -(-(case.filters // case.groups) // block_k)
     channel_tiles = -(-(case.channels // case.groups) // block_n) * case.groups
     return live_pairs * filter_blocks * channel_tiles * (block_m // 16) * (block_n // 8) * 2
+
+
+def check_holes_stay_empty(emulation: Any, case: Case) -> None:
+    """Infinite weights would turn a 0 that is multiplied into NaN."""
+    data = make_data(case)
+    data.weight[...] = encode(np.array(np.inf), case.dtype)
+    holes = decode(run(emulation, case, data).grad_input, case.dtype)[data.mask == 0]
+    assert not holes.any(), "infinite weights reach a hole"

@@ -31,31 +31,18 @@ struct Run {
 
 }  // namespace
 
-extern "C" int run_forward(const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
-                           void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
-                           char* message, int64_t size) {
-  return call_forward(Run<Forward>(), problem, threshold, fill, is_bfloat16, {arrays, bytes}, seed, counted,
-                      message, size);
-}
+extern "C" int run_forward(const MutantCall& call) { return call_forward(Run<Forward>(), call); }
 
-extern "C" int run_grad_input(const int64_t* problem, double, double, int64_t is_bfloat16,
-                              void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
-                              char* message, int64_t size) {
-  return call_grad_input(Run<GradInput>(), problem, is_bfloat16, {arrays, bytes}, seed, counted, message,
-                         size);
-}
+extern "C" int run_grad_input(const MutantCall& call) { return call_grad_input(Run<GradInput>(), call); }
 
-extern "C" int run_grad_weight(const int64_t* problem, int64_t is_bfloat16, void* const* arrays,
-                               const int64_t* bytes, int64_t splits, uint64_t seed, int64_t* counted,
-                               char* message, int64_t size) {
-  const auto launch = [&](const GradWeightArguments& arguments, const LaunchOptions& options,
-                          auto register_arrays) {
-    const auto plan = plan_depthwise_grad_weight(arguments, static_cast<int32_t>(splits), DeviceProperties{});
-    auto [sums, reduction] =
-        is_bfloat16 != 0 ? run_depthwise_grad_weight<bf16, kVector>(arguments, plan, options, register_arrays)
-                         : run_depthwise_grad_weight<float, 1>(arguments, plan, options, register_arrays);
-    for (size_t i = 0; i < kCounts; ++i) sums.values[i] += reduction.values[i];
-    return sums;
-  };
-  return call_grad_weight(launch, problem, is_bfloat16, {arrays, bytes}, seed, counted, message, size);
+extern "C" int run_grad_weight(const MutantCall& call) {
+  return call_grad_weight(
+      [](const GradWeightArguments& arguments, int32_t splits, const LaunchOptions& options,
+         auto register_arrays) {
+        const auto plan = plan_depthwise_grad_weight(arguments, splits, DeviceProperties{});
+        return arguments.dtype == DType::kBFloat16
+                   ? run_depthwise_grad_weight<bf16, kVector>(arguments, plan, options, register_arrays)
+                   : run_depthwise_grad_weight<float, 1>(arguments, plan, options, register_arrays);
+      },
+      call);
 }

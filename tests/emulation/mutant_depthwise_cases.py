@@ -1,21 +1,14 @@
-"""Runs a mutant of the depthwise kernels over a fixed set of cases: `python mutant_depthwise_cases.py LIBRARY`.
-
-Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
-"""
+"""The cases that a mutant of the depthwise kernels runs over (mutant_library.py)."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import forward_case
 import grad_input_case
 import grad_weight_case
-import mutant_grad_weight_cases
-import numpy as np
 from depthwise_case import depthwise, in_line, wide
-from forward_case import decode, encode
-from mutant_library import KernelError, MutantLibrary
+from mutant_library import MutantLibrary, check_no_conflicts, main
 
 WHOLE = wide(depthwise(1, size=(1, 4, 14), batch=2, valid_fraction=0.9), 32)  # conflicts would show
 CASES = [
@@ -33,28 +26,18 @@ CASES = [
 ]
 
 
-def outcome(path: str) -> str:
-    mutant, weight_mutant = MutantLibrary(path), mutant_grad_weight_cases.MutantLibrary(path)
-    try:
-        for case in CASES:
-            counters = [
-                forward_case.check(mutant, case).counters,
-                grad_input_case.check(mutant, case).counters,
-                *(grad_weight_case.check(weight_mutant, case, splits=splits).counters for splits in (1, 3)),
-            ]
-            if case is WHOLE and any(one["bank_conflicts"] for one in counters):
-                return f"counters: bank conflicts in {case}"
-        case = depthwise(4)
-        data = grad_input_case.make_data(case)
-        data.weight[...] = encode(np.array(np.inf), case.dtype)
-        holes = decode(grad_input_case.run(mutant, case, data).grad_input, case.dtype)[data.mask == 0]
-        assert not holes.any(), "infinite weights reach a hole"
-    except KernelError as error:
-        return str(error)
-    except AssertionError as error:
-        return "wrong: " + " ".join(str(error).split())[:300]
-    return "passed"
+def check_all(mutant: MutantLibrary, tf32: bool) -> None:
+    for case in CASES:
+        runs = [
+            forward_case.check(mutant, case),
+            grad_input_case.check(mutant, case),
+            *(grad_weight_case.check(mutant, case, splits=splits) for splits in (1, 3)),
+        ]
+        if case is WHOLE:
+            for done in runs:
+                check_no_conflicts(done.counters, case)
+    grad_input_case.check_holes_stay_empty(mutant, depthwise(4))
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1]))
+    main(check_all)

@@ -41,32 +41,18 @@ constexpr auto run_conv = [](const auto& arguments, const LaunchOptions& options
 
 }  // namespace
 
-extern "C" int run_forward(const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
-                           void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
-                           char* message, int64_t size) {
-  return call_forward(run_conv<Forward>, problem, threshold, fill, is_bfloat16, {arrays, bytes}, seed,
-                      counted, message, size);
-}
+extern "C" int run_forward(const MutantCall& call) { return call_forward(run_conv<Forward>, call); }
 
-extern "C" int run_grad_input(const int64_t* problem, double, double, int64_t is_bfloat16,
-                              void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
-                              char* message, int64_t size) {
-  return call_grad_input(run_conv<GradInput>, problem, is_bfloat16, {arrays, bytes}, seed, counted, message,
-                         size);
-}
+extern "C" int run_grad_input(const MutantCall& call) { return call_grad_input(run_conv<GradInput>, call); }
 
-extern "C" int run_grad_weight(const int64_t* problem, int64_t is_bfloat16, void* const* arrays,
-                               const int64_t* bytes, int64_t splits, uint64_t seed, int64_t* counted,
-                               char* message, int64_t size) {
-  const auto launch = [&](const GradWeightArguments& arguments, const LaunchOptions& options,
-                          auto register_arrays) {
-    const GradWeightPlan plan =
-        plan_grad_weight(few_channels::weight_config_for(arguments.problem), static_cast<int32_t>(splits),
-                         arguments.problem, arguments.dtype, DeviceProperties{});
-    GradWeightCounters counters = run_few_channels_grad_weight<bf16>(few_channels::WeightConfigs(), arguments,
-                                                                     plan, options, register_arrays);
-    for (size_t i = 0; i < kCounts; ++i) counters.sums.values[i] += counters.reduction.values[i];
-    return counters.sums;
-  };
-  return call_grad_weight(launch, problem, is_bfloat16, {arrays, bytes}, seed, counted, message, size);
+extern "C" int run_grad_weight(const MutantCall& call) {
+  return call_grad_weight(
+      [](const GradWeightArguments& arguments, int32_t splits, const LaunchOptions& options,
+         auto register_arrays) {
+        const GradWeightPlan plan = plan_grad_weight(few_channels::weight_config_for(arguments.problem),
+                                                     splits, arguments.problem, arguments.dtype, {});
+        return run_few_channels_grad_weight<bf16>(few_channels::WeightConfigs(), arguments, plan, options,
+                                                  register_arrays);
+      },
+      call);
 }

@@ -1,19 +1,14 @@
-"""Runs a mutant of the few-channels kernels over fixed cases: `python mutant_few_channels_cases.py LIBRARY`.
-
-Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
-"""
+"""The cases that a mutant of the few-channels kernels runs over (mutant_library.py)."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import forward_case
 import grad_input_case
 import grad_weight_case
-import mutant_grad_weight_cases
 from forward_case import Case, line
-from mutant_library import KernelError, MutantLibrary
+from mutant_library import MutantLibrary, check_no_conflicts, main
 
 # Whole tiles: conflicts would show.
 WHOLE = Case(channels=3, filters=64, size=(1, 8, 16), kernel=(1, 3, 7), padding=((0, 0), (1, 1), (3, 3)))
@@ -27,21 +22,15 @@ CASES = [
 ]
 
 
-def outcome(path: str) -> str:
-    mutant, weight_mutant = MutantLibrary(path), mutant_grad_weight_cases.MutantLibrary(path)
-    try:
-        for case in CASES:
-            counters = [forward_case.check(mutant, case).counters, grad_input_case.check(mutant, case).counters]
-            if case.dtype == "bfloat16":
-                counters += [grad_weight_case.check(weight_mutant, case, splits=n).counters for n in (1, 2)]
-            if case is WHOLE and any(one["bank_conflicts"] for one in counters):
-                return f"counters: bank conflicts in {case}"
-    except KernelError as error:
-        return str(error)
-    except AssertionError as error:
-        return "wrong: " + " ".join(str(error).split())[:300]
-    return "passed"
+def check_all(mutant: MutantLibrary, tf32: bool) -> None:
+    for case in CASES:
+        runs = [forward_case.check(mutant, case), grad_input_case.check(mutant, case)]
+        if case.dtype == "bfloat16":
+            runs += [grad_weight_case.check(mutant, case, splits=splits) for splits in (1, 2)]
+        if case is WHOLE:
+            for done in runs:
+                check_no_conflicts(done.counters, case)
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1]))
+    main(check_all)

@@ -22,21 +22,12 @@ Counters run(const ForwardArguments& arguments, const LaunchOptions& options, Gl
 
 }  // namespace
 
-extern "C" int run_forward(const int64_t* problem, double threshold, double fill, int64_t is_bfloat16,
-                           void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
-                           char* message, int64_t size) {
-  return call_forward(run, problem, threshold, fill, is_bfloat16, {arrays, bytes}, seed, counted, message,
-                      size);
-}
+extern "C" int run_forward(const MutantCall& call) { return call_forward(run, call); }
 
-// `arrays` and `bytes`: mask, and keys and numbers, which are written. Counted are the bits of the keys.
-extern "C" int run_forward_row_keys(const int64_t* problem, double threshold, void* const* arrays,
-                                    const int64_t* bytes, uint64_t seed, int64_t* counted, char* message,
-                                    int64_t size) {
+// The arrays: mask, keys and numbers.
+extern "C" int run_forward_row_keys(const MutantCall& call) {
   ForwardArguments arguments;
-  arguments.problem = read_problem(problem);
-  arguments.problem.threshold = threshold;
-  arguments.mask = static_cast<const uint8_t*>(arrays[0]);
-  return report_row_keys<Forward>(arguments, {{"mask", "keys", "numbers"}}, arrays, bytes, seed, counted,
-                                  message, size);
+  arguments.problem = call.problem();
+  arguments.mask = call.array<const uint8_t>(0);
+  return report_row_keys<Forward>(call, arguments, {"mask", "keys", "numbers"});
 }

@@ -1,17 +1,12 @@
-"""Runs a mutant of the forward kernels over a fixed set of cases: `python mutant_forward_cases.py LIBRARY [tf32]`.
-
-Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
-"""
+"""The cases that a mutant of the forward kernels runs over (mutant_library.py)."""
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
-from forward_case import Case, answer, check, expected_mma, line, make_data
+from forward_case import Case, answer, check, expected_mma, line, make_data, run
 from masks_case import check_given_windows, per_channel
-from mutant_library import KernelError, MutantLibrary, variant
-from row_order_case import forward_live, forward_order
+from mutant_library import MutantLibrary, check_no_conflicts, check_products, main, variant
+from row_order_case import forward_live, forward_order, with_numbers_of_no_row
 
 BLOCK = 64  # both tiles are 64 x 64
 
@@ -52,36 +47,23 @@ def products(case: Case, order: np.ndarray | slice = slice(None)) -> int:
     return expected_mma(case, (live & valid)[:, order], BLOCK, BLOCK) if case.dtype == "bfloat16" else 0
 
 
-def outcome(path: str, tf32: bool) -> str:
-    mutant, of = MutantLibrary(path), variant(tf32)
-    try:
-        for case in map(of, MMA_CASES if tf32 else MMA_CASES + SIMT_CASES):
-            counters = check(mutant, case).counters
-            if counters["bank_conflicts"]:
-                return f"counters: {counters['bank_conflicts']} bank conflicts in {case}"
-        if not tf32:
-            for mask_batch in (1, 2):
-                given = per_channel(16, groups=2, batch=2, mask_batch=mask_batch, valid_fraction=0.1)
-                check_given_windows(mutant, given)
-        half = of(Case(size=(1, 18, 16)))
-        mma = check(mutant, half, mask=HALF).counters["mma"]
-        wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK, 16 if tf32 else 32)
-        if mma != wanted:
-            return f"counters: {mma} mma, expected {wanted}"
-        for case in [] if tf32 else ORDERED:
-            order = forward_order(mutant, case, make_data(case))
-            for counted, wanted in (
-                (check(mutant, case).counters, products(case)),
-                (check(mutant, case, row_order=order).counters, products(case, order)),
-            ):
-                if counted["mma"] != wanted:
-                    return f"counters: {counted['mma']} mma, expected {wanted} in {case}"
-    except KernelError as error:
-        return str(error)
-    except AssertionError as error:
-        return "wrong: " + " ".join(str(error).split())[:300]
-    return "passed"
+def check_all(mutant: MutantLibrary, tf32: bool) -> None:
+    of = variant(tf32)
+    for case in map(of, MMA_CASES if tf32 else MMA_CASES + SIMT_CASES):
+        check_no_conflicts(check(mutant, case).counters, case)
+    if not tf32:
+        for mask_batch in (1, 2):
+            given = per_channel(16, groups=2, batch=2, mask_batch=mask_batch, valid_fraction=0.1)
+            check_given_windows(mutant, given)
+    half = of(Case(size=(1, 18, 16)))
+    wanted = expected_mma(half, answer(half, make_data(half, HALF)).live, BLOCK, BLOCK, 16 if tf32 else 32)
+    check_products(check(mutant, half, mask=HALF).counters, wanted, half)
+    for case in [] if tf32 else ORDERED:
+        order = forward_order(mutant, case, make_data(case))
+        check_products(check(mutant, case).counters, products(case), case)
+        check_products(check(mutant, case, row_order=order).counters, products(case, order), case)
+        run(mutant, case, make_data(case), row_order=with_numbers_of_no_row(order)[0])
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1], "tf32" in sys.argv[2:]))
+    main(check_all)

@@ -23,21 +23,13 @@ Counters run(const GradInputArguments& arguments, const LaunchOptions& options, 
 
 }  // namespace
 
-extern "C" int run_grad_input(const int64_t* problem, double, double, int64_t is_bfloat16,
-                              void* const* arrays, const int64_t* bytes, uint64_t seed, int64_t* counted,
-                              char* message, int64_t size) {
-  return call_grad_input(run, problem, is_bfloat16, {arrays, bytes}, seed, counted, message, size);
-}
+extern "C" int run_grad_input(const MutantCall& call) { return call_grad_input(run, call); }
 
-// `arrays` and `bytes`: mask, valid, and keys and numbers, which are written. Counted are the bits of the
-// keys.
-extern "C" int run_grad_input_row_keys(const int64_t* problem, double, void* const* arrays,
-                                       const int64_t* bytes, uint64_t seed, int64_t* counted, char* message,
-                                       int64_t size) {
+// The arrays: mask, valid, keys and numbers.
+extern "C" int run_grad_input_row_keys(const MutantCall& call) {
   GradInputArguments arguments;
-  arguments.problem = read_problem(problem);
-  arguments.mask = static_cast<const uint8_t*>(arrays[0]);
-  arguments.valid = static_cast<const uint8_t*>(arrays[1]);
-  return report_row_keys<GradInput>(arguments, {{"mask", "valid", "keys", "numbers"}}, arrays, bytes, seed,
-                                    counted, message, size);
+  arguments.problem = call.problem();
+  arguments.mask = call.array<const uint8_t>(0);
+  arguments.valid = call.array<const uint8_t>(1);
+  return report_row_keys<GradInput>(call, arguments, {"mask", "valid", "keys", "numbers"});
 }

@@ -2,7 +2,7 @@
 // compile in seconds.
 
 #include "emulation/grad_weight_launch.h"
-#include "mutant_library.h"
+#include "mutant_calls.h"
 #include "plan/cost.cpp"
 #include "plan/gemm_planner.cpp"
 #include "plan/grad_weight_planner.cpp"
@@ -17,42 +17,20 @@ constexpr int32_t kFloat32 =
     grad_weight::index_of(kTf32 ? grad_weight::kTf32_64x64 : grad_weight::kSimt64x64);
 
 template <int32_t kIndex, class Element, class Register>
-Counters run(const GradWeightArguments& arguments, int32_t splits, const LaunchOptions& options,
-             Register register_) {
+GradWeightCounters run(const GradWeightArguments& arguments, int32_t splits, const LaunchOptions& options,
+                       Register register_arrays) {
   const GradWeightPlan plan = plan_grad_weight(grad_weight::kConfigs[kIndex], splits, arguments.problem,
                                                arguments.dtype, DeviceProperties{});
-  GradWeightCounters counters =
-      run_grad_weight<Element>(grad_weight::Indices<kIndex>(), arguments, plan, options, register_);
-  for (size_t i = 0; i < kCounts; ++i) counters.sums.values[i] += counters.reduction.values[i];
-  return counters.sums;
+  return run_grad_weight<Element>(grad_weight::Indices<kIndex>(), arguments, plan, options, register_arrays);
 }
 
 }  // namespace
 
-// `arrays` and `bytes`: grad, valid, input, mask, grad_weight, the last one written.
-extern "C" int run_grad_weight(const int64_t* problem, int64_t is_bfloat16, void* const* arrays,
-                               const int64_t* bytes, int64_t splits, uint64_t seed, int64_t* counted,
-                               char* message, int64_t size) {
-  constexpr const char* kNames[] = {"grad", "valid", "input", "mask", "grad_weight"};
-  constexpr int kArrays = 5, kFirstWritten = 4;
-  GradWeightArguments arguments;
-  arguments.problem = read_problem(problem);
-  arguments.dtype = is_bfloat16 != 0 ? DType::kBFloat16 : DType::kFloat32;
-  arguments.grad = arrays[0];
-  arguments.valid = static_cast<const uint8_t*>(arrays[1]);
-  arguments.input = arrays[2];
-  arguments.mask = static_cast<const uint8_t*>(arrays[3]);
-  arguments.result = arrays[4];
-  const auto register_arrays = [&](GlobalMemory& memory) {
-    for (int i = 0; i < kArrays; ++i)
-      if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], i >= kFirstWritten, kNames[i]);
-  };
-  const LaunchOptions options{seed, false};
-  return report(
-      [&] {
-        return is_bfloat16 != 0
-                   ? run<kMma, bf16>(arguments, static_cast<int32_t>(splits), options, register_arrays)
-                   : run<kFloat32, float>(arguments, static_cast<int32_t>(splits), options, register_arrays);
+extern "C" int run_grad_weight(const MutantCall& call) {
+  return call_grad_weight(
+      [](const GradWeightArguments& arguments, auto... rest) {
+        return arguments.dtype == DType::kBFloat16 ? run<kMma, bf16>(arguments, rest...)
+                                                   : run<kFloat32, float>(arguments, rest...);
       },
-      counted, message, size);
+      call);
 }

@@ -1,16 +1,9 @@
-"""Runs a mutant of the kernels for masks of any kind over a fixed set of cases: `python mutant_masks_cases.py LIBRARY`.
-
-Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
-"""
+"""The cases that a mutant of the kernels for masks of any kind runs over (mutant_library.py)."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from typing import Any
-
 from masks_case import Case, check_finish, check_select, check_window, per_channel
-from mutant_library import KernelError, problem_integers
+from mutant_library import MutantLibrary, check_no_conflicts, main
 
 FRINGE = ((0, 0), (2, 1), (2, 3))
 WINDOW_CASES = [
@@ -36,66 +29,14 @@ FINISH_CASES = [
 ]
 
 
-class MutantLibrary:
-    """The interface of the emulation module, as far as the cases need it."""
-
-    def __init__(self, path: str) -> None:
-        self._library = ctypes.CDLL(path)
-
-    def window(self, problem: dict[str, Any], _: str, mask: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-        given = [mask["data"], *(arrays[name] for name in ("channel_sums", "window_sum", "valid", "fraction"))]
-        return self._run("window", problem, mask["soft"], mask["parts"], given)
-
-    def select(
-        self, problem: dict[str, Any], _: str, mask: dict[str, Any], arrays: dict[str, Any], channels_last: bool
-    ) -> dict[str, Any]:
-        given = [mask["data"], arrays["x"], arrays["selected"]]
-        return self._run("select", {**problem, "fill": channels_last}, mask["soft"], mask["parts"], given)
-
-    def finish(
-        self, problem: dict[str, Any], _: str, windows: dict[str, Any], arrays: dict[str, Any]
-    ) -> dict[str, Any]:
-        given = [windows["sum"], windows["valid"], arrays["bias"], arrays.get("weight_sum"), arrays["y"]]
-        return self._run("finish", problem, windows["soft"], [windows["channels"], windows["size"]], given)
-
-    def _run(
-        self, name: str, problem: dict[str, Any], soft: bool, parts: list[int], arrays: list[Any]
-    ) -> dict[str, Any]:
-        counted = (ctypes.c_int64 * 2)()
-        message = ctypes.create_string_buffer(4096)
-        integers = [*map(int, problem_integers(problem)), int(soft), len(parts), *parts]
-        failed = getattr(self._library, f"run_{name}")(
-            (ctypes.c_int64 * len(integers))(*integers),
-            ctypes.c_double(problem["threshold"]),
-            ctypes.c_double(problem["fill"]),
-            (ctypes.c_void_p * len(arrays))(*(None if a is None else a.ctypes.data for a in arrays)),
-            (ctypes.c_int64 * len(arrays))(*(0 if a is None else a.nbytes for a in arrays)),
-            counted,
-            message,
-            ctypes.c_int64(len(message)),
-        )
-        if failed:
-            raise KernelError(message.value.decode())
-        return {"counters": {"bank_conflicts": counted[1]}}
-
-
-def outcome(path: str) -> str:
-    mutant = MutantLibrary(path)
-    try:
-        for case in WINDOW_CASES:
-            check_window(mutant, case)
-        for case, layout in SELECT_CASES:
-            conflicts = check_select(mutant, case, layout)["counters"]["bank_conflicts"]
-            if conflicts:
-                return f"counters: {conflicts} bank conflicts in {case}"
-        for case in FINISH_CASES:
-            check_finish(mutant, case)
-    except KernelError as error:
-        return str(error)
-    except AssertionError as error:
-        return "wrong: " + " ".join(str(error).split())[:300]
-    return "passed"
+def check_all(mutant: MutantLibrary, tf32: bool) -> None:
+    for case in WINDOW_CASES:
+        check_window(mutant, case)
+    for case, layout in SELECT_CASES:
+        check_no_conflicts(check_select(mutant, case, layout)["counters"], case)
+    for case in FINISH_CASES:
+        check_finish(mutant, case)
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1]))
+    main(check_all)

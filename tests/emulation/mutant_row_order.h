@@ -2,8 +2,6 @@
 // of both.
 #pragma once
 
-#include <vector>
-
 #include "emulation/row_order_launch.h"
 #include "mutant_library.h"
 #include "plan/cost.cpp"
@@ -14,22 +12,19 @@
 
 namespace maskconv::emulation {
 
-// The last two of the arrays named are keys and numbers.
+// The last two of the arrays named are keys and numbers, which are written. Counted are the keys' bits.
 template <class Pass, class Arguments>
-int report_row_keys(const Arguments& arguments, const std::vector<const char*>& names, void* const* arrays,
-                    const int64_t* bytes, uint64_t seed, int64_t* counted, char* message, int64_t size) {
-  const size_t keys = names.size() - 2, numbers = names.size() - 1;
-  const auto params = make_row_key_params(arguments, static_cast<uint32_t*>(arrays[keys]),
-                                          static_cast<uint32_t*>(arrays[numbers]));
-  const int failed = report(
-      [&] {
-        GlobalMemory memory;
-        for (size_t i = 0; i < names.size(); ++i)
-          if (arrays[i] != nullptr) memory.add(arrays[i], bytes[i], i >= keys, names[i]);
-        return launch_row_keys<Pass>(params, LaunchOptions{seed, false}, memory);
-      },
-      counted, message, size);
-  counted[0] = params.format.bits;
+int report_row_keys(const MutantCall& call, const Arguments& arguments,
+                    std::initializer_list<const char*> names) {
+  const int keys = static_cast<int>(names.size()) - 2;
+  const auto params =
+      make_row_key_params(arguments, call.array<uint32_t>(keys), call.array<uint32_t>(keys + 1));
+  const int failed = report(call, [&] {
+    GlobalMemory memory;
+    call.add_arrays(memory, names, keys, keys + 1);
+    return launch_row_keys<Pass>(params, call.options(), memory);
+  });
+  call.counted[0] = params.format.bits;
   return failed;
 }
 

@@ -1,19 +1,9 @@
-"""Runs a mutant of the scale_grad kernels over a fixed set of cases: `python mutant_scale_grad_cases.py LIBRARY`.
-
-Prints one line, `passed`, or what the first failure is: the kind of an emulator's error, `wrong` or `counters`.
-"""
+"""The cases that a mutant of the scale_grad kernels runs over (mutant_library.py)."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from typing import Any
-
-from mutant_library import NORMALIZATIONS, KernelError
+from mutant_library import MutantLibrary, check_no_conflicts, main
 from scale_grad_case import Case, check
-
-FIELDS = ("batch", "positions", "filters", "window_batch", "window_channels", "window_size", "soft")
-ARRAYS = ("grad", "valid", "window_sum", "scaled", "grad_bias", "partial_sums")
 
 CASES = [
     Case(filters=64, positions=200),  # several blocks and steps, whole warps
@@ -24,46 +14,10 @@ CASES = [
 ]
 
 
-class MutantLibrary:
-    def __init__(self, path: str) -> None:
-        self._library = ctypes.CDLL(path)
-
-    def scale_grad(
-        self, problem: dict[str, Any], dtype: str, arrays: dict[str, Any], seed: int, preempt: bool
-    ) -> dict[str, Any]:
-        integers = [problem[name] for name in FIELDS]
-        integers += [NORMALIZATIONS.index(problem["normalization"]), problem["bias_from_all"]]
-        given = [arrays[name] for name in ARRAYS]
-        counted = (ctypes.c_int64 * 2)()
-        message = ctypes.create_string_buffer(4096)
-        failed = self._library.run_scale_grad(
-            (ctypes.c_int64 * len(integers))(*map(int, integers)),
-            ctypes.c_int64(dtype == "bfloat16"),
-            (ctypes.c_void_p * len(given))(*(None if a is None else a.ctypes.data for a in given)),
-            (ctypes.c_int64 * len(given))(*(0 if a is None else a.nbytes for a in given)),
-            ctypes.c_uint64(seed),
-            counted,
-            message,
-            ctypes.c_int64(len(message)),
-        )
-        if failed:
-            raise KernelError(message.value.decode())
-        return {"counters": {"bank_conflicts": counted[1]}}
-
-
-def outcome(path: str) -> str:
-    mutant = MutantLibrary(path)
-    try:
-        for case in CASES:
-            conflicts = check(mutant, case)["counters"]["bank_conflicts"]
-            if conflicts:
-                return f"counters: {conflicts} bank conflicts in {case}"
-    except KernelError as error:
-        return str(error)
-    except AssertionError as error:
-        return "wrong: " + " ".join(str(error).split())[:300]
-    return "passed"
+def check_all(mutant: MutantLibrary, tf32: bool) -> None:
+    for case in CASES:
+        check_no_conflicts(check(mutant, case)["counters"], case)
 
 
 if __name__ == "__main__":
-    print(outcome(sys.argv[1]))
+    main(check_all)

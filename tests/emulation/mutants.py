@@ -117,7 +117,6 @@ FORWARD_MUTANTS = (
     Mutant("filter tail loaded", WEIGHTS, "uint32_t{column < params.columns} << i", "1u << i", ("out_of_bounds",)),
     Mutant("filter tail stored", EPILOGUE, "if (i < remaining) ptx::store", "ptx::store", ("race", "wrong")),
     Mutant("row tail stored", EPILOGUE, "if (finish.position < 0) return;", "", ("out_of_bounds",)),
-    Mutant("row tail scanned", FORWARD, "if (place >= params.problem.rows()) return {};", "", ("out_of_bounds",)),
     Mutant(
         "swizzled read of an unswizzled write",
         GATHER,
@@ -208,8 +207,6 @@ GRAD_INPUT_MUTANTS = tuple(
         ("holes gather", GRAD_INPUT, "params.mask == nullptr ||", "true ||", ("wrong",)),
         ("holes multiplied by zero", GRAD_INPUT, "row.valid() ? sum : Acc{0}", "row.valid() * sum", ("wrong",)),
         ("mask of the first image for all", GRAD_INPUT, "problem.mask_batch > 1 ? place.image : 0", "0", ("wrong",)),
-        ("rows of a class scanned to the tile's end", GRAD_INPUT, "if (first + index >= rows) return {};", "",
-         ("out_of_bounds",)),
         ("rows of no position stored", EPILOGUE, "if (finish.position < 0) return;", "", ("out_of_bounds",)),
         ("every class as large as the first", GRAD_INPUT, "params.class_stride[axis], class_first[axis])",
          "params.class_stride[axis], 0)",

@@ -25,6 +25,14 @@ def grad_input_order(emulation: Any, case: Case, data: grad_input_case.Data, **o
     return _order(emulation.grad_input_row_keys, case, {"mask": data.mask, "valid": data.valid}, keys, options)
 
 
+def with_numbers_of_no_row(order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order, some places of which hold numbers that are no row's, and the rows that are left."""
+    places = np.arange(1, len(order), 3)
+    broken = order.copy()
+    broken[places] = np.resize(np.array([len(order), len(order) + 1, 2**31, 2**32 - 1], np.uint32), len(places))
+    return broken, np.delete(order, places)
+
+
 def forward_live(case: Case, answer: forward_case.Answer) -> tuple[np.ndarray, np.ndarray]:
     """(taps, rows): the tap is live, whatever becomes of the row; and (rows): the output is valid."""
     valid = answer.window_sum > 0 if case.mask_update == "fraction" else answer.out_mask != 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from forward_case import Case
 
@@ -12,6 +13,7 @@ from maskconv_ext import _emulation
 R50_56 = Case(batch=256, size=(1, 56, 56), channels=64, filters=64)
 R50_14 = Case(batch=256, size=(1, 14, 14), channels=256, filters=256)
 PASSES = ("forward", "grad_input", "grad_weight")
+REMEMBERED = 1024  # as csrc/plan/choice.cpp has it
 
 
 def candidates(pass_name: str, case: Case, **options: object) -> dict[str, dict]:
@@ -120,3 +122,59 @@ def test_operands_that_miss_their_alignment() -> None:
     found = candidates("forward", R50_56, aligned=False)
     assert "16-byte boundary" in found["mma_128x64x32_s4"]["why_not"]
     assert not found["simt_64x64x8_s2"]["why_not"]
+
+
+def some_question(rng: np.random.Generator) -> tuple[str, dict, str, dict]:
+    """A pass, a problem, its type and what else a choice depends on: from few of each, so that many differ in one."""
+    groups = int(rng.choice([1, 1, 3]))
+    case = Case(
+        batch=int(rng.choice([1, 64])), size=(1, 14, int(rng.choice([14, 56]))), groups=groups,
+        channels=groups * int(rng.choice([3, 64])), filters=groups * int(rng.choice([5, 128])),
+        kernel=(1, 3, int(rng.choice([1, 3]))), stride=(1, int(rng.choice([1, 2])), 1),
+        dilation=(1, 1, int(rng.choice([1, 2]))), mask_batch=int(rng.choice([0, 1])),
+        allow_tf32=bool(rng.choice([False, True])),
+    )  # fmt: skip
+    device = _emulation.DeviceProperties(multiprocessors=int(rng.choice([4, 132])))
+    options = {"aligned": bool(rng.choice([False, True])), "device": device}
+    return str(rng.choice(PASSES)), case.problem(), str(rng.choice(["bfloat16", "float32"])), options
+
+
+def test_a_remembered_choice_is_the_one_that_would_be_made_anew() -> None:
+    rng = np.random.default_rng(0)
+    questions = [some_question(rng) for _ in range(2 * REMEMBERED)]
+    for pass_name, problem, dtype, options in questions + questions[::-1]:
+        wanted = _emulation.chosen(pass_name, problem, dtype, **options)
+        fresh = next(c for c in _emulation.candidates(pass_name, problem, dtype, **options) if c["name"] == wanted)
+        assert _emulation.choice_of(pass_name, problem, dtype, **options) == fresh
+        assert 0 < _emulation.remembered_choices() <= REMEMBERED
+
+
+def test_what_a_choice_depends_on() -> None:
+    """Windows of several groups, which the depthwise kernel does not take, are another question."""
+    depthwise = replace(R50_56, channels=96, filters=96, groups=96).problem()
+    names = [_emulation.choice_of("forward", depthwise, "bfloat16", window_channels=n)["name"] for n in (1, 96, 1)]
+    assert names[0] == names[2] == "depthwise" != names[1]
+
+
+def test_rules_of_masks_are_not_part_of_the_question() -> None:
+    """Nor is the fill, which may be NaN: equal to nothing, it would be remembered again with every call."""
+    _emulation.choice_of("forward", R50_56.problem(), "bfloat16")
+    before = _emulation.remembered_choices()
+    for options in (
+        {"fill": float("nan")}, {"fill": 1.0}, {"fill_with_bias": True}, {"normalization": "mean"},
+        {"mask_update": "threshold", "threshold": 0.5}, {"pad_is_valid": True},
+    ):  # fmt: skip
+        case = replace(R50_56, **options)
+        for _ in range(2):
+            choice = _emulation.choice_of("forward", case.problem(), "bfloat16")
+        assert choice == _emulation.choice_of("forward", R50_56.problem(), "bfloat16")
+        fresh = _emulation.chosen("forward", case.problem(), "bfloat16")
+        assert choice["name"] == fresh
+    assert _emulation.remembered_choices() == before
+
+
+def test_a_question_without_an_answer_is_asked_again() -> None:
+    impossible = replace(R50_56, kernel=(11, 11, 11), size=(20, 20, 20), dtype="bfloat16").problem()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no kernel takes the problem"):
+            _emulation.choice_of("grad_input", impossible, "bfloat16")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from forward_case import Case, line
 from grad_input_case import GEOMETRIES
-from row_order_case import expected_keys, forward_live, forward_order, grad_input_order
+from row_order_case import expected_keys, forward_live, forward_order, grad_input_order, with_numbers_of_no_row
 from test_forward import ALL_KERNELS, MMA
 from test_forward import random_case as random_forward
 from test_grad_input import random_case as random_grad_input
@@ -116,6 +116,31 @@ def test_every_permutation_is_right(base, of):
     if of == "raster":
         assert ordered.counters["mma"] == raster.counters["mma"]
     check_grad_input(case, order=order)
+
+
+def are_right_or_untouched(done: np.ndarray, raster: np.ndarray, named: np.ndarray) -> bool:
+    """Rows are those of raster order, or nothing was written; the latter where the order does not name them."""
+    done, raster = (array.reshape(-1, array.shape[-1]).view(np.uint8) for array in (done, raster))
+    untouched = (done == forward_case.POISON).all(1)
+    others = np.setdiff1d(np.arange(len(done)), named)
+    return ((done == raster).all(1) | untouched).all() and untouched[others].all() and not untouched[named].all()
+
+
+@EACH_KERNEL
+@pytest.mark.parametrize("stride", [1, 2])
+def test_numbers_that_are_no_rows_reach_no_memory(base, stride):
+    """A caller's order is not looked at on the host; the emulator raises on any access out of bounds."""
+    case = replace(base, batch=2, filters=max(base.filters, 16), stride=(1, stride, stride))
+    data = forward_case.make_data(case)
+    order, rows = with_numbers_of_no_row(forward_order(_emulation, case, data))
+    done = forward_case.run(_emulation, case, data, row_order=order)
+    assert are_right_or_untouched(done.output, forward_case.run(_emulation, case, data).output, rows)
+    grad_data = grad_input_case.make_data(case)
+    order, rows = with_numbers_of_no_row(grad_input_order(_emulation, case, grad_data))
+    grad_done = grad_input_case.run(_emulation, case, grad_data, row_order=order)
+    assert are_right_or_untouched(
+        grad_done.grad_input, grad_input_case.run(_emulation, case, grad_data).grad_input, rows
+    )
 
 
 def test_nothing_valid_and_everything():
