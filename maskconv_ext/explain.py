@@ -138,7 +138,7 @@ def explain(
     if why_not:
         return Explanation(call, "reference", f"because {why_not}")
     if not cuda:
-        return Explanation(call, "CPU", _cpu_route(mask, options, dtype))
+        return Explanation(call, "CPU", _cpu_route(input, mask, weight, options, dtype))
     numbers = [] if properties is None else [float(value) for value in dataclasses.astuple(properties)]
     geometry = options.geometry
     passes = []
@@ -146,11 +146,14 @@ def explain(
         lines = torch.ops.maskconv_ext.candidates(
             name, input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, groups,
             0 if mask is None else mask.shape[0], options.window_channels, dtype, conv_allows_tf32(), numbers,
+            options.needs_weight_sum,
         )  # fmt: skip
         passes.append(Pass(name, tuple(_candidate(line) for line in lines.splitlines())))
     reason = "estimates as if every pixel were valid"
     if is_soft(mask) or not options.shared_mask:
         reason += ", without the passes before that count the windows and select the input"
+    if options.needs_weight_sum:
+        reason += ", without the convolution of the mask before that sums the weights"
     return Explanation(call, "CUDA", reason, tuple(passes))
 
 
@@ -176,9 +179,15 @@ def _candidate(line: str) -> Candidate:
     return Candidate(name, float(microseconds) if microseconds else None, reason)
 
 
-def _cpu_route(mask: Tensor | None, options: Options, dtype: str) -> str:
+def _cpu_route(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options, dtype: str) -> str:
+    geometry = options.geometry
+    if torch.ops.maskconv_ext.cpu_prefers_direct(
+        input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
+        mask is None or mask.shape[1] == 1, dtype,
+    ):  # fmt: skip
+        return "route direct: lines of outputs, plane by plane, for its channels are few"
     whole = mask is None or (not is_soft(mask) and bool((mask != 0).all()))
-    if whole and dtype == "float32":
+    if whole and dtype == "float32" and not options.needs_weight_sum:
         return "route dense: the framework's convolution, and the borders finished afterwards; nothing is masked"
     valid = reference.valid_share(mask, options)
     return f"route rows: tiles of the valid outputs alone, {valid:.0%} of all"

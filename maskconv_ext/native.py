@@ -17,6 +17,7 @@ from . import operators, tuning
 from .arguments import Options, is_soft
 from .geometry import Geometry
 from .precision import conv_allows_tf32
+from .weight_sums import confidence, weight_sums
 
 LIBRARY = Path(__file__).with_name("_native.so")
 # Above this many taps a row's bitset no longer fits beside the tiles in shared memory.
@@ -26,7 +27,7 @@ CUDA_MAX_MASK_PARTS = 64
 # The kernels need cp.async and mma.sync on bfloat16.
 CUDA_MIN_MAJOR = 8
 
-# How the forward operator computes, for tests and measurements: on the CPU "rows" or "dense", on CUDA
+# How the forward operator computes, for tests and measurements: on the CPU "rows", "dense" or "direct", on CUDA
 # "composite"; "" is the one expected to be fastest.
 candidate = ""
 
@@ -68,8 +69,6 @@ def why_not(input: Tensor, options: Options, device: str) -> str:
     """Why the operators do not take this call on a device of that type; empty if they do."""
     if not is_loaded:
         return "the compiled library was not loaded"
-    if options.needs_weight_sum:
-        return "a sum of weights normalises, or is the output mask"
     if device == "cpu":
         return ""
     if device != "cuda":
@@ -102,23 +101,31 @@ def masked_conv(
     """As `reference.masked_conv`, through the compiled operator."""
     geometry = options.geometry
     where = (geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups)
+    channels_last = _is_channels_last(input, weight)
+    # Of "confidence", a filter's output is valid where its sum of weights is not 0, and the mask made of them.
+    by_confidence = options.mask_update == "confidence"
     how = (
-        _op_mask_channels(mask, options.mask_channels), options.normalization, options.mask_update,
-        options.threshold, options.fill, options.pad_is_valid, _is_channels_last(input, weight), conv_allows_tf32(),
+        _op_mask_channels(mask, options.mask_channels), options.normalization,
+        "any" if by_confidence else options.mask_update, options.threshold, options.fill, options.pad_is_valid,
+        channels_last, conv_allows_tf32(),
     )  # fmt: skip
+    sums = weight_sums(input, mask, weight, options, channels_last) if options.needs_weight_sum else None
     forward = torch.ops.maskconv_ext.forward
     chosen = candidate
     if not chosen and input.device.type == "cuda" and tuning.is_on():
 
         def run(name: str) -> object:
             with torch.no_grad():
-                return forward(input, mask, weight, bias, *where, *how, *row_orders, name)
+                return forward(input, mask, weight, bias, *where, *how, *row_orders, sums, name)
 
         chosen = tuning.fastest(
             (_key(input), _key(mask), _key(weight), bias is None, options, *how[-2:], row_orders[0] is None),
             forward_candidates(input, mask, weight, options), run,
         )  # fmt: skip
-    return forward(input, mask, weight, bias, *where, *how, *row_orders, chosen)
+    output, out_mask, window_sum = forward(input, mask, weight, bias, *where, *how, *row_orders, sums, chosen)
+    if by_confidence and sums is not None:
+        out_mask = confidence(sums, weight, mask)
+    return output, out_mask, window_sum
 
 
 def forward_candidates(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> str:
@@ -127,7 +134,7 @@ def forward_candidates(input: Tensor, mask: Tensor | None, weight: Tensor, optio
     return torch.ops.maskconv_ext.candidates(
         "forward", input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation,
         options.groups, 0 if mask is None else mask.shape[0], options.window_channels,
-        str(input.dtype).removeprefix("torch."), conv_allows_tf32(), [],
+        str(input.dtype).removeprefix("torch."), conv_allows_tf32(), [], options.needs_weight_sum,
     )  # fmt: skip
 
 

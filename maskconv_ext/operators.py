@@ -18,6 +18,7 @@ from .precision import conv_allows_tf32
 from .reference import per_filter, repeat_parts, scale_of
 
 Ints = Sequence[int]
+WEIGHT_SUM = 18  # its place among the inputs of forward; trailing defaults are left out
 
 
 def _output_size(input_size: Ints, weight_size: Ints, stride: Ints, padding: Ints, dilation: Ints) -> list[int]:
@@ -53,6 +54,7 @@ def _forward_fake(
     allow_tf32: bool,
     row_order: Tensor | None = None,
     grad_input_row_order: Tensor | None = None,
+    weight_sum: Tensor | None = None,
     candidate: str = "",
 ) -> tuple[Tensor, Tensor, Tensor]:
     size = _output_size(input.shape, weight.shape, stride, padding, dilation)
@@ -139,11 +141,11 @@ def _grad_input_row_order_fake(
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill,
-     pad_is_valid, ctx.channels_last, _, _, grad_input_row_order, _) = inputs  # fmt: skip
+     pad_is_valid, ctx.channels_last, _, _, grad_input_row_order, weight_sum, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
     ctx.all_whole = mask is None and (pad_is_valid or not any(ctx.geometry[1]))  # every window is
     _, out_mask, window_sum = output
-    ctx.save_for_backward(input, mask, weight, out_mask, window_sum)
+    ctx.save_for_backward(input, mask, weight, out_mask, window_sum, weight_sum)
     # Not among what activation checkpointing recomputes, and counts: there may be no plan by then.
     ctx.row_order = grad_input_row_order
     if not (is_soft(mask) and mask.requires_grad):
@@ -155,23 +157,33 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _forward_backward(
     ctx: Any, grad_y: Tensor, grad_out_mask: Tensor | None, grad_window_sum: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    input, mask, weight, out_mask, s = ctx.saved_tensors
+    input, mask, weight, out_mask, s, weight_sum = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
-    compute = torch.float64 if input.dtype == torch.float64 else torch.float32
+    input_dtype = input.dtype
+    compute = torch.float64 if input_dtype == torch.float64 else torch.float32
+    if weight_sum is not None and input.device.type == "cpu":
+        # What is divided by sums of weights would be rounded to 16 bits on its way, or overflow them.
+        input, weight, grad_y = input.to(compute), weight.to(compute), grad_y.to(compute)
     allow_tf32 = conv_allows_tf32()
     valid = s > 0 if ctx.mask_update == "fraction" else out_mask != 0
 
     # y = scale(s) * a + b where valid, else fill
     window_size = _window_size(weight, ctx.geometry[3], ctx.mask_channels)
+    grad_y = _channels_last(grad_y)  # once for all that follows, which would each copy any other layout
+    grad_of_bias, valid_of_bias = grad_y, None if ctx.fill is None else valid
+    if weight_sum is not None:
+        # Which decides, and may divide, filter by filter; the operators do neither.
+        grad_valid = torch.where(per_filter(valid, weight.shape[0]) & (weight_sum != 0), grad_y, 0.0)
+        grad_of_bias, valid_of_bias = grad_y if ctx.fill is None else grad_valid, None
+        grad_y = grad_valid
+        if ctx.normalization == "weight":
+            grad_y = (grad_valid / torch.where(weight_sum != 0, weight_sum, 1.0)).to(grad_y.dtype)
+    grad_bias = torch.ops.maskconv_ext.grad_bias(grad_of_bias, valid_of_bias) if needs_bias else None
     scale = None
     if ctx.all_whole and ctx.normalization != "mean":  # s = W, and the scale 1
         valid = None
-    elif ctx.normalization != "none":
+    elif ctx.normalization not in ("none", "weight"):
         scale = torch.where(valid, scale_of(s.to(compute), window_size, ctx.normalization), 0.0)
-    grad_y = _channels_last(grad_y)  # once for all that follows, which would each copy any other layout
-    grad_bias = None
-    if needs_bias:
-        grad_bias = torch.ops.maskconv_ext.grad_bias(grad_y, None if ctx.fill is None else valid)
 
     # a = sum of w * xm, with xm = (x if m != 0 else 0) * m. The operators apply a soft m too, but do not derive
     # for it: where that is asked for, m multiplies here.
@@ -216,7 +228,14 @@ def _forward_backward(
         if ctx.mask_update == "fraction" and grad_out_mask is not None:
             grad_s = grad_s + grad_out_mask / window_size
         grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
-    return grad_input if needs_input else None, grad_mask, grad_weight, grad_bias, *[None] * 15
+    grad_weight_sum = None
+    if weight_sum is not None and ctx.needs_input_grad[WEIGHT_SUM] and ctx.normalization == "weight":
+        # d (a / weight_sum) / d weight_sum = -(a / weight_sum) / weight_sum, and grad_y is divided already
+        quotient = _accumulate(input, mask, weight, ctx.geometry, ctx.mask_channels, ctx.channels_last, weight_sum)
+        grad_weight_sum = -(grad_y * quotient.to(compute)).sum_to_size(weight_sum.shape)
+    wanted = (grad_input if needs_input else None, grad_weight, grad_bias)
+    of_input, of_weight, of_bias = (grad if grad is None else grad.to(input_dtype) for grad in wanted)
+    return of_input, grad_mask, of_weight, of_bias, *[None] * (WEIGHT_SUM - 4), grad_weight_sum, None
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
@@ -277,11 +296,13 @@ def _accumulate(
     geometry: tuple[Any, ...],
     mask_channels: Ints,
     channels_last: bool,
+    weight_sum: Tensor | None = None,
 ) -> Tensor:
-    """a, at every output."""
+    """a, or a / weight_sum where that is not 0, at every output."""
+    normalization = "none" if weight_sum is None else "weight"
     a: Tensor = torch.ops.maskconv_ext.forward(
-        input, mask, weight, None, *geometry, mask_channels, "none", "any", 0.0, 0.0, False, channels_last,
-        conv_allows_tf32(),
+        input, mask, weight, None, *geometry, mask_channels, normalization, "any", 0.0, 0.0, False, channels_last,
+        conv_allows_tf32(), None, None, weight_sum,
     )[0]  # fmt: skip
     return a
 

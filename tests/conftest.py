@@ -51,7 +51,7 @@ def device(request) -> str:
 
 def may_decline(input: torch.Tensor, options: Options) -> bool:
     """What the native engine is documented to leave to the reference."""
-    if input.device.type not in ("cpu", "cuda") or options.needs_weight_sum or native.is_transformed():
+    if input.device.type not in ("cpu", "cuda") or native.is_transformed():
         return True
     many_parts = native.CUDA_MAX_MASK_PARTS < len(options.mask_channels) < input.shape[1]
     empty_or_huge = input.shape[0] == 0 or options.geometry.taps > native.CUDA_MAX_TAPS

@@ -72,14 +72,27 @@ def test_on_the_cpu_it_names_the_route() -> None:
     assert "route rows" in explain(x, empty, w).reason
     assert "route dense" in explain(x, None, w).reason
     assert "route rows" in explain(x.bfloat16(), full, w.bfloat16()).reason
+    assert "route rows" in explain(x, full, w, normalization="weight").reason
+    assert "route direct" in explain(x[:, :1].double(), empty, w[:1, :1].double()).reason
 
 
 def test_what_runs_on_the_reference_says_why() -> None:
-    x, m, w = torch.randn(1, 2, 6, 6), torch.ones(1, 1, 6, 6), torch.randn(3, 2, 3, 3)
-    explained = explain(x, m, w, normalization="weight")
-    assert explained.engine == "reference" and "sum of weights" in explained.reason
+    x, w = meta(1, 2, 6, 6), meta(3, 2, 3, 3)
+    explained = explain(x, None, w)
+    assert explained.engine == "reference" and "no engine for meta devices" in explained.reason
     assert not explained.passes
-    assert "no engine for meta devices" in explain(x.to("meta"), None, w.to("meta")).reason
+
+
+@needs_cuda_build
+def test_sums_of_weights_are_read_by_every_candidate() -> None:
+    plain, weighted = of_layer(), of_layer(normalization="weight")
+    assert weighted.engine == "CUDA" and "sums the weights" in weighted.reason
+    assert "sums the weights" not in plain.reason
+    assert "sums the weights" in of_layer(mask_update="confidence").reason
+    for name in ("mma_256x64x32_s4", "simt_64x64x8_s2"):
+        times = [next(c for c in e.passes[0].candidates if c.name == name).microseconds for e in (plain, weighted)]
+        assert times[0] <= times[1]
+    assert plain.passes[1:] == weighted.passes[1:]
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -24,11 +24,19 @@ SAMPLES = {
     "2-D soft fraction": (2, 1, "soft", True, torch.float32, ("mean", "fraction", 0.0, 0.0, False)),
     "3-D channels_last": (3, 1, "bool", True, torch.float32, FORWARD),
 }
+# Of the forward alone: with sums of weights.
+WEIGHTED = {
+    "1-D weight": (1, 2, "bool", False, torch.float64, ("weight", "any", 0.0, 1.5, False)),
+    "2-D weight": (2, 1, "soft", True, torch.bfloat16, ("weight", "all", 0.0, None, False)),
+    "2-D weight, no mask": (2, 1, None, False, torch.float32, ("weight", "any", 0.0, 0.0, False)),
+    "2-D confidence": (2, 2, "parts", True, torch.float32, ("ratio", "any", 0.0, 0.0, False)),
+    "3-D weight": (3, 1, "bool", True, torch.float32, ("weight", "center", 0.0, 0.0, True)),
+}
 
 
 def arguments(op: str, sample: str, device: str):
     """What the schema of `op` takes, as in csrc/ops/library.cpp."""
-    rank, groups, form, channels_last, dtype, forward = SAMPLES[sample]
+    rank, groups, form, channels_last, dtype, forward = {**SAMPLES, **WEIGHTED}[sample]
     memory_format = FORMATS[rank] if channels_last else torch.contiguous_format
     stride, padding, dilation = [1] * rank, [1, 0] * rank, [1] * rank
 
@@ -46,7 +54,12 @@ def arguments(op: str, sample: str, device: str):
     if op == "forward":
         normalization, update, threshold, fill, pad_is_valid = forward
         b = leaf(4)
-        return (x, mask, w, b, *geometry, normalization, update, threshold, fill, pad_is_valid, channels_last, True)
+        given = (x, mask, w, b, *geometry, normalization, update, threshold, fill, pad_is_valid, channels_last, True)
+        if sample not in WEIGHTED:
+            return given
+        sums = torch.rand(1 if mask is None else 2, 4, *(size - 1 for size in SIZES[rank]), device=device) + 0.5
+        sums = sums * (torch.rand(sums.shape, device=device) < 0.8)
+        return (*given, None, None, sums.to(torch.float64 if dtype == torch.float64 else None).requires_grad_())
     grad = leaf(2, 4, *(size - 1 for size in SIZES[rank]), layout=memory_format)
     window_channels = groups if form == "parts" else 1
     valid = torch.rand(1 if mask is None else 2, window_channels, *grad.shape[2:], device=device) < 0.7
@@ -73,7 +86,7 @@ def registered_operators() -> set[str]:
 
 OPERATORS = ("forward", "grad_bias", "grad_input", "grad_weight")
 ROW_ORDERS = ("forward_row_order", "grad_input_row_order")
-ABOUT = ("candidates", "build_info")  # what they say needs no tensors
+ABOUT = ("candidates", "cpu_prefers_direct", "build_info")  # what they say needs no tensors
 
 
 def test_every_operator_is_checked():
@@ -89,6 +102,28 @@ def test_opcheck(device, op, sample):
     torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))
 
 
+@pytest.mark.parametrize("sample", WEIGHTED)
+def test_opcheck_of_sums_of_weights(device, sample):
+    require_native()
+    torch.manual_seed(0)
+    torch.library.opcheck(torch.ops.maskconv_ext.forward.default, arguments("forward", sample, device))
+
+
+def test_sums_of_weights_that_are_refused(device):
+    require_native()
+    *given, sums = arguments("forward", "3-D weight", device)
+    for wrong, message in (
+        (None, "got None, needs a tensor for normalization='weight'"),
+        (sums[:1], "needs the batch size of the mask, or 1, and the other sizes of the output"),
+        (sums.double(), "needs float64 for float64, else float32"),
+    ):
+        with pytest.raises(RuntimeError, match=f"weight_sum: {message}"):
+            torch.ops.maskconv_ext.forward(*given, wrong)
+    *gradients, _, needs_bias, bias_from_all = arguments("scale_grad", "2-D", device)
+    with pytest.raises(RuntimeError, match="normalization: got 'weight'"):
+        torch.ops.maskconv_ext.scale_grad(*gradients, "weight", needs_bias, bias_from_all)
+
+
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
 @pytest.mark.parametrize("sample", ["1-D", "2-D", "2-D channels_last", "2-D fraction", "3-D channels_last"])
 @pytest.mark.parametrize("op", ROW_ORDERS)
@@ -102,7 +137,9 @@ def test_opcheck_of_row_orders(device, op, sample):
 CANDIDATES = {"cpu": ("rows",), "cuda": ("composite",)}
 
 
-@pytest.mark.parametrize("sample", [name for name, (*_, dtype, _) in SAMPLES.items() if dtype != torch.bfloat16])
+@pytest.mark.parametrize(
+    "sample", [name for name, (*_, dtype, _) in {**SAMPLES, **WEIGHTED}.items() if dtype != torch.bfloat16]
+)
 def test_candidates_agree(device, sample):
     require_native()
     torch.manual_seed(0)
@@ -141,11 +178,13 @@ def test_without_holes_the_dense_route_agrees(normalization, mask_update, memory
 
 def test_candidates_that_are_refused(device):
     require_native()
-    known = (
-        "candidate: got 'fast', needs one of '', 'rows', 'dense'" if device == "cpu" else "named 'fast'; there are mma_"
-    )
+    on_the_cpu = "candidate: got 'fast', needs one of '', 'rows', 'dense', 'direct'"
+    known = on_the_cpu if device == "cpu" else "named 'fast'; there are mma_"
     with pytest.raises((RuntimeError, ValueError), match=known):
         torch.ops.maskconv_ext.forward(*arguments("forward", "1-D", device), candidate="fast")
     if device == "cpu":
         with pytest.raises(RuntimeError, match="'dense', which computes float32 without holes only"):
             torch.ops.maskconv_ext.forward(*arguments("forward", "2-D channels_last", device), candidate="dense")
+        for sample in ("2-D channels_last", "2-D parts"):
+            with pytest.raises(RuntimeError, match="'direct', which computes float32 and float64 with stride 1"):
+                torch.ops.maskconv_ext.forward(*arguments("forward", sample, device), candidate="direct")

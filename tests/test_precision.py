@@ -79,6 +79,28 @@ def test_every_pass_reads_it_when_it_runs(forward: str, backward: str) -> None:
     assert all(allowed == (backward == "tf32") for _, allowed in recorded.calls[1:])
 
 
+def test_sums_of_weights_are_never_rounded_to_tf32() -> None:
+    require_native()
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    mask = torch.rand(1, 1, 6, 6) < 0.7
+    with Recorded() as recorded:
+        masked_conv2d(torch.randn(1, 4, 6, 6), mask, torch.randn(4, 4, 3, 3), padding=1, normalization="weight")
+    assert recorded.calls == [("forward", False), ("forward", True)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("soft", [False, True])
+def test_sums_of_weights_are_not_rounded_to_16_bits(device, engine, dtype, soft) -> None:
+    """Of a constant image every mean is that constant: a normaliser that was rounded would show."""
+    torch.manual_seed(0)
+    mask = torch.rand(2, 1, 12, 12, device=device) < 0.7
+    m = mask * torch.rand(2, 1, 12, 12, device=device).mul(8).ceil().div(8) if soft else mask
+    weight = torch.rand(8, 3, 3, 3, device=device).to(dtype)
+    x = torch.ones(2, 3, 12, 12, device=device, dtype=dtype)
+    y, out_mask = masked_conv2d(x, m, weight, padding=1, normalization="weight")
+    assert (y[out_mask.expand_as(y) != 0] == 1).all()
+
+
 def test_a_compiled_function_reads_it_when_traced() -> None:
     require_native()
     x, weight = torch.randn(1, 4, 6, 6), torch.randn(4, 4, 3, 3)

@@ -69,6 +69,10 @@ struct ForwardOutput {
   void* window_sum = nullptr;
   void* out_mask = nullptr;
   MaskElement out_mask_element = MaskElement::kUInt8;
+  // Not written, but read: (window_batch, K, oD, oH, oW) in the compute type, laid out as y is, or null. Sums
+  // of weight * mask, one a filter and window, which Normalization::kWeight divides by; an output is valid
+  // only where its own is not 0.
+  const void* weight_sum = nullptr;
 };
 
 // First step of every forward: fills out.window_sum and out.out_mask, and returns valid(q), a byte for each

@@ -16,8 +16,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   if (problem.rows() == 0 || problem.filters == 0) return;
 
   std::vector<Acc> bias_storage;
-  const Epilogue<Acc> epilogue(problem, mask, valid, out.window_sum,
-                               as_compute(bias, problem.filters, bias_storage));
+  const Epilogue<Acc> epilogue(problem, mask, valid, out, as_compute(bias, problem.filters, bias_storage));
   const OutputView<T> y{static_cast<T*>(out.y), out.strides, problem.output_positions(), problem.filters};
   const OwnedLiveMap row_live = live_outputs(runtime, problem, mask.window_channels, valid.data());
   std::vector<T> fill(problem.filters);

@@ -17,6 +17,7 @@ inline double scale_of(Normalization normalization, double window, double sum) {
       return 1.0 / sum;
     case Normalization::kSqrt:
       return std::sqrt(window / sum);
+    case Normalization::kWeight:  // for each filter: cpu/weight_sum.h
     case Normalization::kNone:
       break;
   }

@@ -3,21 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
-// Hot loops are compiled for several x86 instruction sets, the best of which is chosen as the library loads.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define MASKCONV_CLONES __attribute__((target_clones("avx512f", "arch=haswell", "default")))
-#endif
-#endif
-#ifndef MASKCONV_CLONES
-#define MASKCONV_CLONES
-#endif
+#include "cpu/clones.h"
 
 namespace maskconv::cpu {
 namespace {
-
-// Inlined into each clone, to be compiled for its instruction set.
-#define MASKCONV_INLINE inline __attribute__((always_inline))
 
 template <typename T, typename Mask>
 MASKCONV_INLINE void apply_mask_to(T* values, const Mask* mask, int64_t n) {

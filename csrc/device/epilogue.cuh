@@ -3,6 +3,7 @@
 #pragma once
 
 #include "device/smem.cuh"
+#include "device/weight_sum.cuh"
 
 namespace maskconv {
 
@@ -42,6 +43,25 @@ __device__ __forceinline__ void epilogue(const typename Pass::Params& params, co
 #pragma unroll
     for (int32_t i = 0; i < kVector; i += kChunk) {
       const Chunk sums = ptx::load_shared(reinterpret_cast<const Chunk*>(smem.accumulator(row, column + i)));
+      if constexpr (Pass::kHasBias) {
+        if (params.weight_sum != nullptr) {
+          const Acc* const from =
+              weight_sums_at<Acc>(params.weight_sum, params.problem, finish.position, channel + i);
+          Acc weight_sums[kChunk] = {};
+          if (params.vector_store) {
+            load_weight_sums(from, weight_sums);
+          } else {
+#pragma unroll
+            for (int32_t j = 0; j < kChunk; ++j)
+              if (i + j < remaining) weight_sums[j] = ptx::load_global(from + j);
+          }
+#pragma unroll
+          for (int32_t j = 0; j < kChunk; ++j)
+            result.value[i + j] =
+                from_accumulator<Element>(finish(params, sums.value[j], bias[i + j], weight_sums[j]));
+          continue;
+        }
+      }
 #pragma unroll
       for (int32_t j = 0; j < kChunk; ++j)
         result.value[i + j] = from_accumulator<Element>(finish(params, sums.value[j], bias[i + j]));

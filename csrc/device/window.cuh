@@ -14,6 +14,11 @@ __device__ __forceinline__ int64_t divide(int64_t value, int32_t divisor) {
   return value / divisor;
 }
 
+__device__ __forceinline__ int64_t remainder(int64_t value, int64_t divisor) {
+  if ((value | divisor) <= UINT32_MAX) return static_cast<uint32_t>(value) % static_cast<uint32_t>(divisor);
+  return value % divisor;
+}
+
 // Splits a row number into the image and the indices along axes of these sizes, the last running fastest.
 struct RowIndex {
   int64_t image = 0;

@@ -11,7 +11,7 @@
 namespace maskconv::emulation {
 
 // Output, out_mask and window_sum are written, the last two unless `given` has windows counted before.
-// row_order may be left out.
+// row_order and weight_sum may be left out.
 template <class Element>
 void read_forward_arrays(ForwardArguments& arguments, const pybind11::dict& arrays, GlobalMemory& memory) {
   arguments.input = readable<Element>(memory, arrays["input"], "input");
@@ -20,6 +20,7 @@ void read_forward_arrays(ForwardArguments& arguments, const pybind11::dict& arra
   arguments.bias = readable<Element>(memory, arrays["bias"], "bias");
   arguments.output = writable<Element>(memory, arrays["output"], "output");
   arguments.row_order = optional_readable<uint32_t>(memory, arrays, "row_order");
+  arguments.weight_sum = optional_readable<Accumulator<Element>>(memory, arrays, "weight_sum");
   if (arrays.contains("given")) {
     arguments.given = to_windows<Accumulator<Element>>(memory, arrays["given"]);
     return;

@@ -39,11 +39,13 @@ void bind_candidates(py::module_& module) {
   module.def(
       "candidates",
       [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
-         const DeviceProperties& device) {
-        return to_list(
-            candidates_of(pass_named(pass), to_problem(problem), to_dtype(dtype), aligned, device));
+         const DeviceProperties& device, bool weight_sums) {
+        const ConvProblem p = to_problem(problem);
+        if (weight_sums) return to_list(forward_candidates(p, to_dtype(dtype), aligned, device, 1, true));
+        return to_list(candidates_of(pass_named(pass), p, to_dtype(dtype), aligned, device));
       },
       "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{},
+      "weight_sums"_a = false,
       "What could run a pass (forward, grad_input, grad_weight), with estimates in microseconds.");
   module.def(
       "chosen",

@@ -92,6 +92,7 @@ py::dict run_finish(const py::dict& problem, const std::string& dtype, const py:
     arguments.problem = to_problem(problem);
     arguments.dtype = kDType<Element>;
     arguments.windows = to_windows<Accumulator<Element>>(memory, windows);
+    arguments.weight_sum = optional_readable<Accumulator<Element>>(memory, arrays, "weight_sum");
     arguments.bias = readable<Element>(memory, arrays["bias"], "bias");
     arguments.y = writable<Element>(memory, arrays["y"], "y");
     const FinishParams params = make_finish_params(arguments);

@@ -57,6 +57,7 @@ Normalization to_normalization(const std::string& wanted) {
   return chosen<Normalization>(wanted, {{"ratio", Normalization::kRatio},
                                         {"mean", Normalization::kMean},
                                         {"sqrt", Normalization::kSqrt},
+                                        {"weight", Normalization::kWeight},
                                         {"none", Normalization::kNone}});
 }
 

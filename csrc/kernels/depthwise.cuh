@@ -100,12 +100,25 @@ __device__ __forceinline__ void store(const Params<typename Pass::Params>& param
     if (row >= rows) break;
     const auto of_row = ptx::load_shared(
         smem.template row_result<typename Pass::template RowResult<Acc>>(run * kRunRows + row));
-    Result result;
+    const int64_t position = first + int64_t{row} * params.shape.row_step;
+    Acc results[kVector];
 #pragma unroll
     for (int32_t i = 0; i < kVector; ++i)
-      result.value[i] =
-          from_accumulator<Element>(Pass::template finish<Acc>(params, of_row, sums[row].value[i], bias[i]));
-    const int64_t position = first + int64_t{row} * params.shape.row_step;
+      results[i] = Pass::template finish<Acc>(params, of_row, sums[row].value[i], bias[i]);
+    if constexpr (Pass::kHasBias) {
+      if (params.weight_sum != nullptr) {
+        Acc weight_sums[kVector];
+        load_weight_sums(weight_sums_at<Acc>(params.weight_sum, params.problem, position, channel),
+                         weight_sums);
+#pragma unroll
+        for (int32_t i = 0; i < kVector; ++i)
+          results[i] =
+              Pass::template finish<Acc>(params, of_row, sums[row].value[i], bias[i], weight_sums[i]);
+      }
+    }
+    Result result;
+#pragma unroll
+    for (int32_t i = 0; i < kVector; ++i) result.value[i] = from_accumulator<Element>(results[i]);
     Element* const to = static_cast<Element*>(params.result) + position * params.result_pitch + channel;
     ptx::store_global(reinterpret_cast<Result*>(to), result);
   }

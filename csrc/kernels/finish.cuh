@@ -3,6 +3,7 @@
 
 #include "device/element.cuh"
 #include "device/row_blocks.cuh"
+#include "device/weight_sum.cuh"
 #include "device/window_scale.cuh"
 #include "plan/finish.h"
 
@@ -47,11 +48,17 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocksPerMultiprocessor)
     for (int32_t i = 0; i < kRowUnroll; ++i) {
       const int64_t at = row + i * thread.rows_at_once;
       if (at >= thread.end) break;
+      Acc weight_sums[kVector];
+      if (params.weight_sum != nullptr && valid[i])
+        load_weight_sums(weight_sums_at<Acc>(params.weight_sum, problem, at, column), weight_sums);
 #pragma unroll
       for (int32_t j = 0; j < kVector; ++j) {
         const Acc filled = problem.fill_with_bias ? bias[j] : static_cast<Acc>(problem.fill);
         const Acc sum = to_accumulator(values[i].value[j]);
-        values[i].value[j] = from_accumulator<Element>(valid[i] ? scale[i] * sum + bias[j] : filled);
+        Acc result = valid[i] ? scale[i] * sum + bias[j] : filled;
+        if (params.weight_sum != nullptr && valid[i])
+          result = finish_filter(problem, scale[i], sum, bias[j], weight_sums[j]);
+        values[i].value[j] = from_accumulator<Element>(result);
       }
       Element* const to = static_cast<Element*>(params.y) + at * problem.filters + column;
       ptx::store_global(reinterpret_cast<Vector*>(to), values[i]);

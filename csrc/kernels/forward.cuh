@@ -3,6 +3,7 @@
 #pragma once
 
 #include "device/row_order.cuh"
+#include "device/weight_sum.cuh"
 #include "device/weights.cuh"
 #include "device/window.cuh"
 #include "device/window_scale.cuh"
@@ -148,6 +149,11 @@ struct Forward {
     const Acc filled = params.problem.fill_with_bias ? bias : static_cast<Acc>(params.problem.fill);
     return row.place.valid() ? row.scale * sum + bias : filled;
   }
+  template <class Acc>
+  static __device__ __forceinline__ Acc finish(const Params& params, const RowResult<Acc>& row, Acc sum,
+                                               Acc bias, Acc weight_sum) {
+    return finish_filter(params.problem, row.scale, sum, bias, row.place.valid() ? weight_sum : Acc{0});
+  }
 
   // How the sums of one row become results.
   template <class Acc>
@@ -162,6 +168,9 @@ struct Forward {
 
     __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias) const {
       return finish(params, row, sum, bias);
+    }
+    __device__ __forceinline__ Acc operator()(const Params& params, Acc sum, Acc bias, Acc weight_sum) const {
+      return finish(params, row, sum, bias, weight_sum);
     }
   };
 };

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "cpu/direct.h"
 #include "ops/arguments.h"
 #ifdef MASKCONV_WITH_CUDA
 #include "launch/device.h"
@@ -40,25 +41,36 @@ DeviceProperties device_from(const std::vector<double>& numbers) {
 
 std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding,
                        Sizes dilation, int64_t groups, int64_t mask_batch, int64_t window_channels,
-                       std::string dtype, bool allow_tf32, std::vector<double> device) {
+                       std::string dtype, bool allow_tf32, std::vector<double> device, bool weight_sums) {
   ConvProblem problem =
       make_problem({input_size, weight_size, stride, padding, dilation, groups, allow_tf32});
   problem.mask_batch = mask_batch;
   const DType type = dtype_named(dtype);
   const DeviceProperties properties = device_from(device);
   if (pass == "forward")
-    return to_lines(
-        forward_candidates(problem, type, true, properties, static_cast<int32_t>(window_channels)));
+    return to_lines(forward_candidates(problem, type, true, properties, static_cast<int32_t>(window_channels),
+                                       weight_sums));
   if (pass == "grad_input") return to_lines(grad_input_candidates(problem, type, true, properties));
   STD_TORCH_CHECK(pass == "grad_weight", "maskconv_ext: pass: got '", pass,
                   "', needs forward, grad_input or grad_weight");
   return to_lines(grad_weight_candidates(problem, type, true, properties));
 }
 
+// Whether the CPU takes its direct route.
+bool cpu_prefers_direct(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
+                        int64_t groups, bool shared_mask, std::string dtype) {
+  cpu::MaskView mask;
+  if (!shared_mask) mask.parts.resize(2);
+  return cpu::prefers_direct(
+      make_problem({input_size, weight_size, stride, padding, dilation, groups, false}), dtype_named(dtype),
+      mask);
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CompositeExplicitAutograd, library) {
   library.impl("candidates", TORCH_BOX(&candidates));
+  library.impl("cpu_prefers_direct", TORCH_BOX(&cpu_prefers_direct));
 }
 
 }  // namespace maskconv::ops

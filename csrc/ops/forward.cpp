@@ -1,4 +1,5 @@
 // maskconv_ext::forward on the CPU.
+#include "cpu/direct.h"
 #include "ops/convolve.h"
 #include "ops/forward_call.h"
 #include "ops/runtime.h"
@@ -39,18 +40,37 @@ Tensor forward_dense(const ForwardCall& call, const cpu::MaskView& mask, const C
   return output;
 }
 
-// "rows" computes the valid rows, "dense" is the framework's convolution; by default what is expected to be
-// faster.
-bool takes_dense(const std::string& candidate, const ConvProblem& problem, DType dtype,
-                 const cpu::MaskView& mask) {
-  check_candidate(candidate, {"rows", "dense"});
-  const bool can = dtype == DType::kFloat32 && mask.kind == cpu::MaskKind::kNone && problem.rows() > 0;
-  STD_TORCH_CHECK(candidate != "dense" || can,
+// See cpu/direct.h.
+Tensor forward_direct(const ForwardCall& call, const cpu::MaskView& mask, const Tensor& input,
+                      const Tensor& weight, bool channels_last, const std::vector<uint8_t>& valid,
+                      cpu::ForwardOutput& out) {
+  const Tensor x = torch::stable::contiguous(input), w = torch::stable::contiguous(weight);
+  const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), false);
+  out.y = output.data_ptr();
+  cpu::forward_direct(cpu_runtime(), call.problem, dtype_of(input), mask, x.data_ptr(), w.data_ptr(),
+                      call.bias_data(), valid, out);
+  return channels_last ? channels_to_second(to_engine_layout(output)) : output;
+}
+
+// "rows" computes the valid rows, "dense" is the framework's convolution, "direct" one of planes; by default
+// what is expected to be fastest.
+std::string choose_route(const std::string& candidate, const ForwardCall& call, DType dtype,
+                         const cpu::MaskView& mask) {
+  check_candidate(candidate, {"rows", "dense", "direct"});
+  const ConvProblem& problem = call.problem;
+  const bool can_dense =
+      dtype == DType::kFloat32 && mask.kind == cpu::MaskKind::kNone && problem.rows() > 0 && !call.weight_sum;
+  STD_TORCH_CHECK(candidate != "dense" || can_dense,
                   "maskconv_ext: candidate: got 'dense', which computes float32 without holes only");
+  STD_TORCH_CHECK(candidate != "direct" || cpu::can_direct(problem, dtype, mask),
+                  "maskconv_ext: candidate: got 'direct', which computes float32 and float64 with stride 1 "
+                  "along the last axis and a mask shared by all channels");
+  if (!candidate.empty()) return candidate;
+  if (cpu::prefers_direct(problem, dtype, mask)) return "direct";
   // The framework has no good kernel for depthwise sequences.
   const bool sequence = problem.input[0] == 1 && problem.input[1] == 1;
   const bool depthwise = problem.channels_per_group() == 1 && problem.filters_per_group() == 1;
-  return can && candidate != "rows" && (candidate == "dense" || !(sequence && depthwise));
+  return can_dense && !(sequence && depthwise) ? "dense" : "rows";
 }
 
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(
@@ -58,28 +78,34 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
     Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, std::string normalization,
     std::string mask_update, double threshold, std::optional<double> fill, bool pad_is_valid,
     bool channels_last, bool allow_tf32, std::optional<Tensor> row_order,
-    std::optional<Tensor> grad_input_row_order, std::string candidate) {
+    std::optional<Tensor> grad_input_row_order, std::optional<Tensor> weight_sum, std::string candidate) {
   check_no_row_order(row_order);
   check_no_row_order(grad_input_row_order);
   const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride,    padding,
                                 dilation,        groups,           allow_tf32};
-  const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
-                         threshold, fill, pad_is_valid);
+  ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update, threshold,
+                   fill, pad_is_valid, weight_sum);
   const ConvProblem& problem = call.problem;
   const DType dtype = dtype_of(input);
   const cpu::Runtime runtime = cpu_runtime();
 
   cpu::ForwardOutput out;
-  out.strides = strides_of(problem.output_positions(), problem.filters, channels_last);
   out.window_sum = call.window_sum.data_ptr();
   out.out_mask = call.out_mask.data_ptr();
   out.out_mask_element = call.out_mask_element();
   cpu::MaskView mask_view = call.mask.view;
   if (!cpu::has_holes(problem, mask_view)) mask_view.kind = cpu::MaskKind::kNone;
   const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, mask_view, out);
+  const std::string route = choose_route(candidate, call, dtype, mask_view);
+  const bool in_planes = route == "direct" || !channels_last;
+  call.lay_out_weight_sum(!in_planes);
+  out.weight_sum = call.weight_sum_data();
+  out.strides = strides_of(problem.output_positions(), problem.filters, !in_planes);
 
   Tensor output;
-  if (takes_dense(candidate, problem, dtype, mask_view)) {
+  if (route == "direct") {
+    output = forward_direct(call, mask_view, input, weight, channels_last, valid, out);
+  } else if (route == "dense") {
     output = forward_dense(call, mask_view, arguments, input, weight, channels_last, valid, out);
   } else {
     output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);

@@ -15,7 +15,7 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
                          const std::optional<Tensor>& bias, const ConvArguments& arguments,
                          const Sizes& mask_channels, const std::string& normalization,
                          const std::string& mask_update, double threshold, std::optional<double> fill,
-                         bool pad_is_valid)
+                         bool pad_is_valid, const std::optional<Tensor>& weight_sum)
     : problem(make_problem(arguments)), output_size(ops::output_size(arguments)) {
   check_device(weight, input, "weight");
   if (bias) check_device(*bias, input, "bias");
@@ -25,7 +25,8 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
                   "maskconv_ext: weight: needs the dtype of input");
   STD_TORCH_CHECK(!bias || (bias->scalar_type() == input.scalar_type() && bias->numel() == problem.filters),
                   "maskconv_ext: bias: needs one value a filter, in the dtype of input");
-  problem.normalization = parse_normalization(normalization);
+  const bool by_weight = normalization == "weight";
+  problem.normalization = by_weight ? Normalization::kWeight : parse_normalization(normalization);
   problem.mask_update = parse_mask_update(mask_update);
   problem.threshold = threshold;
   problem.fill = fill.value_or(0.0);
@@ -42,6 +43,25 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
   window_sum = torch::stable::new_empty(input, window, this->mask.soft() ? soft : ScalarType::Int);
   const bool fraction = problem.mask_update == MaskUpdate::kFraction;
   out_mask = torch::stable::new_empty(input, window, fraction ? soft : ScalarType::Byte);
+
+  STD_TORCH_CHECK(weight_sum || !by_weight,
+                  "maskconv_ext: weight_sum: got None, needs a tensor for normalization='weight'");
+  if (!weight_sum) return;
+  check_device(*weight_sum, input, "weight_sum");
+  Sizes sums = output_size;
+  sums[0] = window_batch;
+  STD_TORCH_CHECK(sizes_of(*weight_sum) == sums,
+                  "maskconv_ext: weight_sum: needs the batch size of the mask, or 1, and the other sizes of "
+                  "the output");
+  const bool wide = input.scalar_type() == ScalarType::Double;
+  STD_TORCH_CHECK(weight_sum->scalar_type() == (wide ? ScalarType::Double : ScalarType::Float),
+                  "maskconv_ext: weight_sum: needs float64 for float64, else float32");
+  this->weight_sum = *weight_sum;
+}
+
+void ForwardCall::lay_out_weight_sum(bool channels_last) {
+  if (!weight_sum) return;
+  weight_sum = channels_last ? to_engine_layout(*weight_sum) : torch::stable::contiguous(*weight_sum);
 }
 
 cpu::MaskElement ForwardCall::out_mask_element() const {

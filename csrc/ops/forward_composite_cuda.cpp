@@ -21,6 +21,7 @@ Tensor forward_composite_cuda(const ForwardCall& call, const ConvArguments& argu
   finish.problem = call.problem;
   finish.dtype = dtype_of(input);
   finish.windows = counted.windows;
+  finish.weight_sum = call.weight_sum_data();
   finish.bias = call.bias_data();
   finish.y = output.data_ptr();
   launch_finish(finish, current_stream(input));

@@ -25,6 +25,7 @@ Tensor forward_kernel_cuda(const ForwardCall& call, const Tensor& input, const T
   arguments.dtype = dtype_of(input);
   arguments.weight = w.data_ptr();
   arguments.bias = call.bias_data();
+  arguments.weight_sum = call.weight_sum_data();
   arguments.output = output.data_ptr();
 
   // What the arguments point to, until the launch is queued.
@@ -59,12 +60,13 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                                                 double threshold, std::optional<double> fill,
                                                 bool pad_is_valid, bool channels_last, bool allow_tf32,
                                                 std::optional<Tensor> row_order, std::optional<Tensor>,
-                                                std::string candidate) {
+                                                std::optional<Tensor> weight_sum, std::string candidate) {
   const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
   const ConvArguments arguments{sizes_of(input), sizes_of(weight), stride,    padding,
                                 dilation,        groups,           allow_tf32};
-  const ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update,
-                         threshold, fill, pad_is_valid);
+  ForwardCall call(input, mask, weight, bias, arguments, mask_channels, normalization, mask_update, threshold,
+                   fill, pad_is_valid, weight_sum);
+  call.lay_out_weight_sum(true);
   STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");
   const bool aligned = is_aligned(input.data_ptr()) && is_aligned(weight.data_ptr());
   const auto ask = [&](auto about) {

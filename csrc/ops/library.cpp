@@ -8,13 +8,16 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   // (csrc/plan/row_order.h) makes no difference to the results, and is None on the CPU. It must be a
   // permutation, which nothing checks: of others some rows are not written, but no other memory is touched.
   // That of grad_input is for the backward.
+  // `weight_sum` (window_batch, K, *O), in float32 or, for float64, float64: sums of weight * mask, one a
+  // filter and window, which normalization="weight" divides by; where it is 0 an output is not valid.
   // `candidate` names one of the ways to compute it, "" the one expected to be fastest.
   library.def(
       "forward(Tensor input, Tensor? mask, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, int groups, int[] mask_channels, str normalization, str mask_update, float "
       "threshold, "
       "float? fill, bool pad_is_valid, bool channels_last, bool allow_tf32, Tensor? row_order=None, "
-      "Tensor? grad_input_row_order=None, str candidate=\"\") -> (Tensor, Tensor, Tensor)");
+      "Tensor? grad_input_row_order=None, Tensor? weight_sum=None, str candidate=\"\") -> (Tensor, Tensor, "
+      "Tensor)");
   // The gradient of the output summed over all positions, or those that are `valid`: that of the bias.
   library.def("grad_bias(Tensor grad, Tensor? valid) -> Tensor");
   // Through the accumulator a, whose gradient is scale * grad where `valid`, else 0: grad is read nowhere
@@ -33,7 +36,10 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "candidates(str pass_name, SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] "
       "padding, "
       "SymInt[] dilation, int groups, int mask_batch, int window_channels, str dtype, bool allow_tf32, "
-      "float[] device) -> str");
+      "float[] device, bool weight_sums=False) -> str");
+  library.def(
+      "cpu_prefers_direct(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, int groups, bool shared_mask, str dtype) -> bool");
   // What layers with this mask (batch or 1, 1, *S) and geometry take as row_order; for CUDA.
   library.def(
       "forward_row_order(Tensor mask, SymInt batch, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "

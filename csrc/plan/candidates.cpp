@@ -76,13 +76,20 @@ Candidate composite_candidate(const ConvProblem& problem, DType dtype, const Dev
 }  // namespace
 
 Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                              const DeviceProperties& device, int32_t window_channels) {
+                              const DeviceProperties& device, int32_t window_channels, bool weight_sums) {
   Candidates candidates = product_candidates(problem, forward_shape(problem), dtype, aligned, device);
   for (Candidate& candidate : candidates)
     if (candidate.route == Route::kDepthwise && candidate.runs() && window_channels > 1)
       candidate.why_not = "the depthwise kernel needs windows that all groups share, got " +
                           std::to_string(window_channels) + " a position";
   candidates.push_back(composite_candidate(problem, dtype, device));
+  if (!weight_sums) return candidates;
+  const double sums = static_cast<double>(problem.window_batch() * problem.output_positions()) *
+                      problem.filters * accumulator_bytes(dtype);
+  for (Candidate& candidate : candidates) {
+    Cost& cost = candidate.cost;
+    (candidate.route == Route::kComposite ? cost.overhead : cost.memory) += memory_cost(sums, device).memory;
+  }
   return candidates;
 }
 
@@ -117,6 +124,11 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
 }
 
 const Candidate& choose(const Candidates& candidates, const std::string& wanted) {
+  if (wanted == "kernels") {
+    Candidates kernels = candidates;
+    std::erase_if(kernels, [](const Candidate& one) { return one.route == Route::kComposite; });
+    return choose(candidates, choose(kernels, "").name);
+  }
   if (wanted.empty()) {
     const auto best = std::min_element(candidates.begin(), candidates.end(), is_better);
     if (best == candidates.end() || !best->may_be_chosen())

@@ -26,16 +26,18 @@ struct Candidate {
 using Candidates = std::vector<Candidate>;
 
 // `aligned`: the tensors a pass loads 16 bytes at a time start on such boundaries. `window_channels`: Gw, of
-// windows that are counted before.
+// windows that are counted before. `weight_sums`: every output meets one (ForwardArguments::weight_sum).
 Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                              const DeviceProperties& device, int32_t window_channels = 1);
+                              const DeviceProperties& device, int32_t window_channels = 1,
+                              bool weight_sums = false);
 Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool aligned,
                                  const DeviceProperties& device);
 Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,
                                   const DeviceProperties& device);
 
-// The one named `wanted`; with an empty name, of those that run the one expected to be fastest. Throws
-// std::invalid_argument if there is none, or it cannot run.
+// The one named `wanted`; with an empty name, of those that run the one expected to be fastest; with
+// "kernels" the fastest of our own, which follow ConvProblem::allow_tf32 where the framework has a mind of
+// its own. Throws std::invalid_argument if there is none, or it cannot run.
 const Candidate& choose(const Candidates& candidates, const std::string& wanted);
 
 // A line each: name, microseconds (empty if `choose` would not take it of its own), what bounds it or why it

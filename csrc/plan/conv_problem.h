@@ -13,7 +13,13 @@ namespace maskconv {
 constexpr int kAxes = 3;
 
 // scale(q); W is the window size, s the window sum.
-enum class Normalization : int32_t { kRatio /* W / s */, kMean /* 1 / s */, kSqrt /* sqrt(W / s) */, kNone };
+enum class Normalization : int32_t {
+  kRatio /* W / s */,
+  kMean /* 1 / s */,
+  kSqrt /* sqrt(W / s) */,
+  kWeight /* 1 / sum of w * m, of each filter: such sums are computed before */,
+  kNone
+};
 
 // valid(q), and the output mask.
 enum class MaskUpdate : int32_t {

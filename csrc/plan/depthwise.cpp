@@ -90,7 +90,8 @@ Work depthwise_work(const ConvProblem& problem, DType dtype) {
 
 depthwise::Params<ForwardParams> make_depthwise_params(const ForwardArguments& arguments) {
   const ConvProblem& problem = arguments.problem;
-  const bool aligned = is_aligned(arguments.input) && is_aligned(arguments.output);
+  const bool aligned =
+      is_aligned(arguments.input) && is_aligned(arguments.output) && is_aligned(arguments.weight_sum);
   depthwise::Params<ForwardParams> params{forward_params(arguments),
                                           depthwise::forward_shape(problem, arguments.dtype, aligned)};
   depthwise::set_pitches(params);

@@ -14,16 +14,18 @@ struct FinishArguments {
   ConvProblem problem;
   DType dtype = DType::kFloat32;  // of bias and y
   Windows windows;
-  const void* bias = nullptr;  // (K), or null
-  void* y = nullptr;           // (N, oD, oH, oW, K): sums a before, results after
+  const void* weight_sum = nullptr;  // as that of ForwardArguments, or null
+  const void* bias = nullptr;        // (K), or null
+  void* y = nullptr;                 // (N, oD, oH, oW, K): sums a before, results after
 };
 
 struct FinishParams : FinishArguments, RowBlocks {};  // rows are output positions, columns filters
 
 inline FinishParams make_finish_params(const FinishArguments& arguments) {
   const ConvProblem& problem = arguments.problem;
-  const int32_t vector = row_vector(arguments.dtype, problem.filters / arguments.windows.channels,
-                                    reinterpret_cast<uintptr_t>(arguments.y));
+  const auto begins =
+      reinterpret_cast<uintptr_t>(arguments.y) | reinterpret_cast<uintptr_t>(arguments.weight_sum);
+  const int32_t vector = row_vector(arguments.dtype, problem.filters / arguments.windows.channels, begins);
   return {arguments, cut_rows(problem.rows(), problem.filters, vector)};
 }
 

@@ -24,6 +24,11 @@ struct ForwardArguments {
   // says only where the input, which is selected already, is not all zeros; out_mask and window_sum are not
   // written. Counted here if `valid` is null.
   Windows given;
+  // (window_batch, oD, oH, oW, K) in the accumulator's type, or null: sums of weight * mask over the taps and
+  // channels of a window, one for each filter. They divide where Normalization::kWeight asks for it, and an
+  // output is valid only where its own is not 0. (A convolution of the mask makes them, of weights that
+  // nothing has rounded.)
+  const void* weight_sum = nullptr;
 };
 
 // Rows are output positions, the source is the input.
@@ -33,6 +38,7 @@ struct ForwardParams : GemmParams {
   int32_t* window_sum = nullptr;
   int32_t minimum_sum = 1;  // valid(q) is s >= minimum_sum, except for MaskUpdate::kCenter
   Windows given;
+  const void* weight_sum = nullptr;
 };
 
 }  // namespace maskconv

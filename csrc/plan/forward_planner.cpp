@@ -47,12 +47,14 @@ ForwardParams forward_params(const ForwardArguments& arguments) {
   params.window_sum = arguments.window_sum;
   params.minimum_sum = minimum_sum(arguments.problem);
   params.given = arguments.given;
+  params.weight_sum = arguments.weight_sum;
   return params;
 }
 
 ForwardParams make_forward_params(const ForwardArguments& arguments, const GemmConfig& config) {
   ForwardParams params = forward_params(arguments);
   set_shape(params, forward_shape(arguments.problem), config, arguments.dtype);
+  params.vector_store = params.vector_store && is_aligned(arguments.weight_sum);
   return params;
 }
 

@@ -86,7 +86,8 @@ class Case:
     fill: float = 0.0
     fill_with_bias: bool = False
     bias: bool = True
-    offset: int = 0  # elements by which input, weight, bias and output miss their alignment
+    weight_sum: bool = False  # sums of weights decide what is valid; normalization "weight" divides by them too
+    offset: int = 0  # elements by which input, weight, bias, weight_sum and output miss their alignment
     config: str = ""
     allow_tf32: bool = False
     seed: int = 0
@@ -152,6 +153,7 @@ class Data:
     mask: np.ndarray | None
     weight: np.ndarray
     bias: np.ndarray | None
+    weight_sum: np.ndarray | None
 
 
 @dataclass
@@ -175,7 +177,16 @@ def make_data(case: Case, mask: np.ndarray | None = None) -> Data:
         x[holes] = rng.choice(traps, (int(holes.sum()), case.channels))
     weight = encode(rng.standard_normal((case.filters, *case.kernel, case.channels // case.groups)), case.dtype)
     bias = encode(rng.standard_normal(case.filters), case.dtype) if case.bias else None
-    return Data(x, mask, weight, bias)
+    return Data(x, mask, weight, bias, make_weight_sum(case, rng))
+
+
+def make_weight_sum(case: Case, rng: np.random.Generator) -> np.ndarray | None:
+    """(images of the mask, *output, K): what these sums are of is of no concern to the kernels; every fifth is 0."""
+    if not case.weight_sum and case.normalization != "weight":
+        return None
+    shape = (max(case.images_of_mask, 1), *case.output_size, case.filters)
+    sums = rng.uniform(0.5, 3.0, shape) * rng.choice([-1, 1], shape) * (rng.random(shape) < 0.8)
+    return sums.astype(np.float64 if case.dtype == "float64" else np.float32)
 
 
 def answer(case: Case, data: Data) -> Answer:
@@ -215,8 +226,9 @@ def answer(case: Case, data: Data) -> Answer:
         "ratio": case.taps / safe,
         "mean": 1 / safe,
         "sqrt": np.sqrt(case.taps / safe),
+        "weight": np.ones(rows),
         "none": np.ones(rows),
-    }[case.normalization]
+    }[case.normalization][..., None]
     ok = {
         "any": window_sum > 0,
         "all": window_sum == case.taps,
@@ -227,12 +239,18 @@ def answer(case: Case, data: Data) -> Answer:
     bias = decode(data.bias, case.dtype) if data.bias is not None else np.zeros(case.filters)
     filled = bias if case.fill_with_bias else case.fill
     flat = (*rows, case.filters)
-    output = np.where(ok[..., None], scale[..., None] * sums.reshape(flat) + bias, filled)
+    ok_of_filter = ok[..., None]
+    if data.weight_sum is not None:
+        divisor = np.broadcast_to(data.weight_sum.astype(np.float64), flat)
+        ok_of_filter = ok_of_filter & (divisor != 0)
+        if case.normalization == "weight":
+            scale = 1 / np.where(divisor != 0, divisor, 1.0)
+    output = np.where(ok_of_filter, scale * sums.reshape(flat) + bias, filled)
     images = max(case.images_of_mask, 1)
     out_mask = (window_sum / case.taps).astype(np.float32) if case.mask_update == "fraction" else ok.astype(np.uint8)
     return Answer(
         output,
-        scale[..., None] * magnitude.reshape(flat),
+        np.abs(scale) * magnitude.reshape(flat),
         window_sum[:images].astype(np.int32),
         out_mask[:images],
         live,
@@ -269,6 +287,8 @@ def run(
         "window_sum": poisoned((images, *rows), np.int32),
         "row_order": None if row_order is None else guarded(row_order),
     }
+    if data.weight_sum is not None:
+        arrays["weight_sum"] = guarded(data.weight_sum, case.offset)
     done = emulation.forward(case.problem(), case.dtype, arrays, config=case.config, seed=seed, preempt=preempt)
     return Run(arrays["output"], arrays["out_mask"], arrays["window_sum"], done["config"], done["counters"])
 

@@ -198,15 +198,29 @@ def of_filters(case: Case, windows: np.ndarray) -> np.ndarray:
     return np.repeat(everywhere, case.filters // case.window_channels, -1)
 
 
-def finished(case: Case, windows: Windows, a: np.ndarray, magnitude: np.ndarray, bias: np.ndarray | None) -> Finished:
+def finished(
+    case: Case,
+    windows: Windows,
+    a: np.ndarray,
+    magnitude: np.ndarray,
+    bias: np.ndarray | None,
+    weight_sum: np.ndarray | None,
+) -> Finished:
     """Of sums `a` and their magnitude, (N, *output, K)."""
     valid, sums = of_filters(case, windows.valid != 0), of_filters(case, windows.window_sum.astype(np.float64))
     safe = np.where(sums != 0, sums, 1.0)
     ratio = np.where(sums != 0, case.window_size / safe, 1.0)
-    scale = {"ratio": ratio, "mean": 1 / safe, "sqrt": np.sqrt(ratio), "none": np.ones_like(ratio)}[case.normalization]
+    ones = np.ones_like(ratio)
+    scales = {"ratio": ratio, "mean": 1 / safe, "sqrt": np.sqrt(ratio), "weight": ones, "none": ones}
+    scale = scales[case.normalization]
+    if weight_sum is not None:
+        divisor = np.broadcast_to(weight_sum.astype(np.float64), a.shape)
+        valid = valid & (divisor != 0)
+        if case.normalization == "weight":
+            scale = 1 / np.where(divisor != 0, divisor, 1.0)
     b = np.zeros(case.filters) if bias is None else decode(bias, case.dtype)
     output = np.where(valid, scale * np.where(valid, a, 0.0) + b, b if case.fill_with_bias else case.fill)
-    return Finished(output, scale * magnitude + np.abs(b))
+    return Finished(output, np.abs(scale) * magnitude + np.abs(b))
 
 
 def check_finish(emulation: Any, case: Case, **options: Any) -> dict[str, Any]:
@@ -218,9 +232,12 @@ def check_finish(emulation: Any, case: Case, **options: Any) -> dict[str, Any]:
     a[invalid] = rng.choice(encode(np.array([np.nan, np.inf, -np.inf]), case.dtype), int(invalid.sum()))
     bias = encode(rng.standard_normal(case.filters), case.dtype) if case.bias else None
     arrays = {"y": guarded(a, case.offset), "bias": None if bias is None else guarded(bias, case.offset)}
+    weight_sum = forward_case.make_weight_sum(case, rng)
+    if weight_sum is not None:
+        arrays["weight_sum"] = guarded(weight_sum, case.offset)
     done = emulation.finish(case.problem(), case.dtype, windows.argument(case), arrays, **options)
     sums = np.where(invalid, 0.0, decode(a, case.dtype))
-    finished(case, windows, sums, np.abs(sums), bias).check(case, arrays["y"], 6)
+    finished(case, windows, sums, np.abs(sums), bias, weight_sum).check(case, arrays["y"], 6)
     return done
 
 
@@ -229,6 +246,7 @@ def check_given_windows(emulation: Any, case: Case) -> None:
     plain = forward_case.Case(
         **{f.name: getattr(case, f.name) for f in fields(forward_case.Case)}
         | {"mask_batch": 0, "bias": False, "normalization": "none", "mask_update": "any", "pad_is_valid": True}
+        | {"weight_sum": False}
     )
     data = forward_case.make_data(plain)
     expected = forward_case.answer(plain, data)
@@ -238,6 +256,10 @@ def check_given_windows(emulation: Any, case: Case) -> None:
         "input": guarded(data.x), "mask": None, "weight": guarded(data.weight), "bias": guarded(bias),
         "output": poisoned(expected.output.shape, NUMPY_TYPES[case.dtype]), "given": windows.argument(case),
     }  # fmt: skip
+    weight_sum = forward_case.make_weight_sum(case, np.random.default_rng(case.seed + 4))
+    if weight_sum is not None:
+        arrays["weight_sum"] = guarded(weight_sum)
     emulation.forward(case.problem(), case.dtype, arrays, config=case.config, seed=0, preempt=False)
     roundings = case.taps * case.channels // case.groups + 8
-    finished(case, windows, expected.output, expected.magnitude, bias).check(case, arrays["output"], roundings)
+    done = finished(case, windows, expected.output, expected.magnitude, bias, weight_sum)
+    done.check(case, arrays["output"], roundings)

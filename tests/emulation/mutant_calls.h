@@ -10,8 +10,8 @@
 namespace maskconv::emulation {
 
 // The arrays: input, mask, weight, bias, window sums and valid(q) counted before, or null, output, out_mask,
-// window_sum, of which the last three are written, and row_order. What follows the problem's integers is said
-// of the windows: their channels, window size, and whether they are soft.
+// window_sum, of which the last three are written, row_order and weight_sum. What follows the problem's
+// integers is said of the windows: their channels, window size, and whether they are soft.
 template <class Launch>
 int call_forward(Launch run, const MutantCall& call) {
   ForwardArguments arguments;
@@ -28,11 +28,12 @@ int call_forward(Launch run, const MutantCall& call) {
   arguments.out_mask = call.arrays[7];
   arguments.window_sum = call.array<int32_t>(8);
   arguments.row_order = call.array<const uint32_t>(9);
+  arguments.weight_sum = call.arrays[10];
   return report(call, [&] {
     GlobalMemory memory;
     call.add_arrays(memory,
                     {"input", "mask", "weight", "bias", "given_sum", "given_valid", "output", "out_mask",
-                     "window_sum", "row_order"},
+                     "window_sum", "row_order", "weight_sum"},
                     6, 8);
     return run(arguments, call.options(), memory);
   });

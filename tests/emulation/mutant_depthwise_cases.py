@@ -21,6 +21,8 @@ CASES = [
     depthwise(4, size=(5, 6, 7), kernel=(2, 3, 4), padding=((1, 0), (0, 2), (3, 1)), batch=2, pad_is_valid=True),
     replace(in_line(4, 30, 33), stride=(1, 1, 2), mask_update="center", valid_fraction=0.7, fill=2.0),
     depthwise(4, size=(1, 2, 2), padding=((0, 0), (4, 4), (4, 4)), mask_update="threshold", pad_is_valid=True),
+    depthwise(8, batch=2, normalization="weight", fill=2.0),
+    depthwise(5, dtype="float32", batch=2, mask_batch=1, weight_sum=True, fill_with_bias=True),
 ]
 
 

@@ -25,6 +25,9 @@ MMA_CASES = [
     Case(channels=8, filters=8, mask_update="threshold", threshold=0.0, valid_fraction=0.05),
     Case(channels=8, filters=8, mask_update="center", pad_is_valid=True, padding=((0, 0), (3, 0), (0, 3))),
     line(Case(channels=8, filters=8, valid_fraction=0.1), 70, kernel=40),
+    line(Case(channels=8, filters=5, normalization="weight", fill=2.0), 70),
+    Case(groups=2, channels=16, filters=16, batch=2, mask_batch=1, weight_sum=True, fill_with_bias=True),
+    Case(channels=8, filters=72, batch=2, normalization="weight", size=(1, 5, 7), mask_update="center"),
 ]
 SIMT_CASES = [
     Case(dtype="float32", channels=3, filters=70, batch=2, size=(1, 6, 7)),

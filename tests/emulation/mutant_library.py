@@ -12,13 +12,14 @@ from typing import Any
 
 from forward_case import Case
 
-NORMALIZATIONS = ("ratio", "mean", "sqrt", "none")
+NORMALIZATIONS = ("ratio", "mean", "sqrt", "weight", "none")
 MASK_UPDATES = ("any", "all", "center", "threshold", "fraction")
 AXES = ("input", "output", "kernel", "stride", "padding", "dilation")
 GRAD_BIAS = ("batch", "positions", "filters", "window_batch", "window_channels")
 # The arrays of each function, in its order.
 FORWARD = (
-    "input", "mask", "weight", "bias", "given_sum", "given_valid", "output", "out_mask", "window_sum", "row_order"
+    "input", "mask", "weight", "bias", "given_sum", "given_valid", "output", "out_mask", "window_sum", "row_order",
+    "weight_sum",
 )  # fmt: skip
 ARRAYS = {
     "forward": FORWARD,
@@ -29,7 +30,7 @@ ARRAYS = {
     "grad_input_row_keys": ("mask", "valid", "keys", "numbers"),
     "window": ("mask", "channel_sums", "window_sum", "valid", "fraction"),
     "select": ("mask", "x", "selected"),
-    "finish": ("window_sum", "valid", "bias", "y"),
+    "finish": ("window_sum", "valid", "bias", "weight_sum", "y"),
 }
 
 Numbers = dict[str, Any]

@@ -54,8 +54,8 @@ extern "C" int run_select(const MutantCall& call) {
   });
 }
 
-// The arrays: window_sum, valid, bias, y, the last written. In place of the parts: channels and size of
-// windows.
+// The arrays: window_sum, valid, bias, weight_sum, y, the last written. In place of the parts: channels and
+// size of windows.
 extern "C" int run_finish(const MutantCall& call) {
   const std::vector<int32_t> window = parts_of(call);
   FinishArguments arguments;
@@ -63,10 +63,11 @@ extern "C" int run_finish(const MutantCall& call) {
   arguments.dtype = call.dtype();
   arguments.windows = {call.arrays[0], call.array<const uint8_t>(1), window[0], window[1], is_soft(call)};
   arguments.bias = call.arrays[2];
-  arguments.y = call.arrays[3];
+  arguments.weight_sum = call.arrays[3];
+  arguments.y = call.arrays[4];
   return report(call, [&] {
     GlobalMemory memory;
-    call.add_arrays(memory, {"window_sum", "valid", "bias", "y"}, 3, 3);
+    call.add_arrays(memory, {"window_sum", "valid", "bias", "weight_sum", "y"}, 4, 4);
     const FinishParams params = make_finish_params(arguments);
     return is_soft(call) ? launch_finish<float>(params, call.options(), memory)
                          : launch_finish<bf16>(params, call.options(), memory);

@@ -24,6 +24,8 @@ FINISH_CASES = [
     Case(filters=40, batch=2, fill=3.0),
     per_channel(6, groups=3, filters=33, fill_with_bias=True, size=(1, 5, 9), valid_fraction=0.05),
     Case(dtype="float32", soft=True, filters=16, batch=3, mask_batch=1, size=(1, 3, 3)),
+    Case(filters=40, batch=2, fill_with_bias=True, normalization="weight"),
+    Case(filters=33, batch=3, mask_batch=1, weight_sum=True, fill=3.0),
 ]
 
 

@@ -19,6 +19,7 @@ from mutants_grad_weight import GRAD_WEIGHT
 from mutants_masks import MASKS
 from mutants_row_order import ROW_ORDER
 from mutants_tf32 import TF32
+from mutants_weight_sum import WEIGHT_SUMS
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
@@ -298,10 +299,11 @@ ROW_ORDER_MUTANTS = tuple(Mutant(*fields) for fields in ROW_ORDER)
 MASKS_MUTANTS = tuple(Mutant(*fields, "masks") for fields in MASKS)
 TF32_MUTANTS = tuple(Mutant(*fields) for fields in TF32)
 DEPTHWISE_MUTANTS = tuple(Mutant(*fields, "depthwise") for fields in DEPTHWISE)
+WEIGHT_SUM_MUTANTS = tuple(Mutant(*fields) for fields in WEIGHT_SUMS)
 FEW_CHANNELS_MUTANTS = tuple(Mutant(*fields, "few_channels") for fields in FEW_CHANNELS)
 MUTANTS = (
     *FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *GRAD_BIAS_MUTANTS,
-    *MASKS_MUTANTS, *TF32_MUTANTS, *DEPTHWISE_MUTANTS, *FEW_CHANNELS_MUTANTS,
+    *MASKS_MUTANTS, *TF32_MUTANTS, *DEPTHWISE_MUTANTS, *FEW_CHANNELS_MUTANTS, *WEIGHT_SUM_MUTANTS,
 )  # fmt: skip
 
 

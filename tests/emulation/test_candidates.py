@@ -101,6 +101,23 @@ def test_narrow_layers_have_kernels_of_their_own() -> None:
     assert "depthwise" not in runs and "few_channels" not in runs
 
 
+def test_sums_of_weights_are_bytes_of_every_candidate() -> None:
+    strict = replace(R50_56, dtype="float32")
+    plain, weighted = candidates("forward", strict), candidates("forward", strict, weight_sums=True)
+    more = {name: weighted[name]["memory"] - plain[name]["memory"] for name in ("simt_64x64x8_s2", "composite")}
+    assert more["simt_64x64x8_s2"] > 0 and more["composite"] == 0
+    finishing = weighted["composite"]["overhead"] - plain["composite"]["overhead"]
+    assert finishing == pytest.approx(more["simt_64x64x8_s2"])
+
+
+def test_our_own_kernels_can_be_asked_for() -> None:
+    """By sums of weights, which the framework's convolution might round to TF32."""
+    few = replace(R50_56, dtype="float32", batch=1, size=(1, 4, 4), channels=512, filters=512)
+    assert _emulation.chosen("forward", few.problem(), "float32") == "composite"
+    assert _emulation.chosen("forward", few.problem(), "float32", wanted="kernels") == "simt_64x64x8_s2"
+    assert _emulation.chosen("forward", R50_56.problem(), "bfloat16", wanted="kernels").startswith("mma")
+
+
 def test_operands_that_miss_their_alignment() -> None:
     found = candidates("forward", R50_56, aligned=False)
     assert "16-byte boundary" in found["mma_128x64x32_s4"]["why_not"]

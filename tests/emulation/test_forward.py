@@ -314,7 +314,7 @@ def random_case(seed: int) -> Case:
         mask_batch=int(pick([0, 1, batch])),
         valid_fraction=float(pick([0.05, 0.5, 0.95])),
         pad_is_valid=bool(pick([False, True])),
-        normalization=str(pick(["ratio", "mean", "sqrt", "none"])),
+        normalization=str(pick(["ratio", "mean", "sqrt", "weight", "none"])),
         mask_update=str(pick(["any", "all", "center", "threshold", "fraction"])),
         threshold=float(rng.random()),
         fill=float(pick([0.0, 1.5, np.nan])),

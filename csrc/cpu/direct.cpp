@@ -1,0 +1,195 @@
+#include "cpu/direct.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "cpu/clones.h"
+#include "cpu/epilogue.h"
+
+namespace maskconv::cpu {
+namespace {
+
+// Where it was faster than the framework's convolution, on a core with AVX-512: of float64 with up to so many
+// channels a group, for which that copies every window; of float32 in images, not of depthwise layers.
+constexpr int32_t kFewChannelsDouble = 8;
+constexpr int32_t kFewChannels = 4, kFewFilters = 2;
+constexpr int64_t kGrainProducts = 1 << 17;  // that are worth a thread
+constexpr int kLineVectors = 4;              // of 64 bytes, that are summed at once
+
+// An output line of one filter, or of two: so many terms, each a source line and a line of taps.
+template <typename T>
+struct Line {
+  const T* const* sources;
+  const T* const* weights;  // of the first filter
+  int64_t terms;
+  int32_t taps, dilation;
+  T* sums;
+  int64_t length;
+  int64_t filter_weights, filter_sums;  // from those of one filter to those of the next
+};
+
+// As many vectors as fit, from output `from` on, and with kTail one more that is stored in part.
+template <int kFilters, int kVectors, bool kTail, typename T>
+MASKCONV_INLINE int64_t sum_line(const Line<T>& line, int64_t from) {
+  using V = typename Vector<T, 64>::type;
+  constexpr int64_t kLanes = 64 / int64_t(sizeof(T)), kBlock = kVectors * kLanes;
+  for (; from + (kTail ? 1 : kBlock) <= line.length; from += kBlock) {
+    V sums[kFilters][kVectors] = {};
+    for (int64_t term = 0; term < line.terms; ++term) {
+      const T* source = line.sources[term] + from;
+      const T* weight = line.weights[term];
+      for (int32_t t = 0; t < line.taps; ++t, source += line.dilation)
+#pragma GCC unroll 4
+        for (int i = 0; i < kVectors; ++i) {
+          const V values = *reinterpret_cast<const V*>(source + i * kLanes);
+#pragma GCC unroll 2
+          for (int f = 0; f < kFilters; ++f) sums[f][i] += values * weight[f * line.filter_weights + t];
+        }
+    }
+    const size_t bytes = std::min(kBlock, line.length - from) * sizeof(T);
+    for (int f = 0; f < kFilters; ++f)
+      std::memcpy(line.sums + f * line.filter_sums + from, sums[f], kTail ? bytes : kBlock * sizeof(T));
+  }
+  return from;
+}
+
+template <int kFilters, typename T>
+MASKCONV_INLINE void sum_whole_line(const Line<T>& line) {
+  int64_t from = sum_line<kFilters, kLineVectors, false>(line, 0);
+  from = sum_line<kFilters, 1, false>(line, from);
+  sum_line<kFilters, 1, true>(line, from);
+}
+
+MASKCONV_CLONES void sum_one(const Line<float>& line) { sum_whole_line<1>(line); }
+MASKCONV_CLONES void sum_one(const Line<double>& line) { sum_whole_line<1>(line); }
+MASKCONV_CLONES void sum_two(const Line<float>& line) { sum_whole_line<2>(line); }
+MASKCONV_CLONES void sum_two(const Line<double>& line) { sum_whole_line<2>(line); }
+
+// (x where m != 0, else 0) * m, with zeros on either side of every line, as many as taps and whole vectors
+// reach.
+template <typename T>
+struct PaddedLines {
+  std::vector<T> data;
+  int64_t pitch;
+
+  PaddedLines(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask, const T* x) {
+    constexpr int64_t kLanes = 64 / int64_t(sizeof(T));
+    const int64_t length = problem.input[2], before = problem.padding[2];
+    const int64_t reach = problem.output[2] + int64_t{problem.kernel[2] - 1} * problem.dilation[2] + kLanes;
+    pitch = std::max(before + length, reach);
+    const int64_t lines = problem.batch * problem.channels * problem.input_positions() / length;
+    data.resize(lines * pitch);
+    runtime.parallel_for(0, lines, kGrainProducts / pitch + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        select(problem, mask, i, x + i * length, data.data() + i * pitch + before);
+    });
+  }
+
+ private:
+  static void select(const ConvProblem& problem, const MaskView& mask, int64_t line, const T* x, T* to) {
+    const int64_t length = problem.input[2], lines = problem.input_positions() / length;
+    const int64_t image = problem.mask_batch > 1 ? line / lines / problem.channels : 0;
+    const int64_t at = (image * lines + line % lines) * length;
+    std::copy_n(x, length, to);
+    if (mask.kind == MaskKind::kHard) apply_mask(to, static_cast<const uint8_t*>(mask.data) + at, length);
+    if (mask.kind == MaskKind::kSoft) apply_mask(to, static_cast<const T*>(mask.data) + at, length);
+  }
+};
+
+// Scale, bias and fill of the sums of an output line of one filter, in place. `row`: the first of its
+// outputs.
+template <typename T>
+void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const std::vector<uint8_t>& valid,
+                 int64_t row, int32_t filter, T* sums) {
+  const int64_t window = problem.window_batch() > 1 ? row : row % problem.output_positions();
+  const T bias = epilogue.bias(filter), fill = epilogue.fill(filter);
+  const WeightSums<T>& weight_sums = epilogue.weight_sums();
+  for (int64_t q = 0; q < problem.output[2]; ++q) {
+    if (!valid[window + q]) {
+      sums[q] = fill;
+    } else if (weight_sums.given()) {
+      sums[q] = weight_sums.finished(sums[q], row + q, filter, epilogue.factor(window + q), bias, fill);
+    } else {
+      sums[q] = epilogue.factor(window + q) * sums[q] + bias;
+    }
+  }
+}
+
+template <typename T>
+void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask, const T* x,
+         const T* weight, const T* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
+  if (problem.rows() == 0) return;
+  const Epilogue<T> epilogue(problem, mask, valid, out, bias);
+  T* const y = static_cast<T*>(out.y);
+  const PaddedLines<T> padded(runtime, problem, mask, x);
+  const int32_t channels = problem.channels_per_group(), filters = problem.filters_per_group();
+  const int32_t* const kernel = problem.kernel;
+  const int64_t filter_size = int64_t{channels} * problem.taps();
+  const int64_t lines = int64_t{problem.output[0]} * problem.output[1];  // of an output plane
+  const int64_t blocks = problem.batch * problem.groups * lines;
+  const int64_t products = filter_size * filters * problem.output[2];
+  runtime.parallel_for(0, blocks, kGrainProducts / products + 1, [&](int64_t begin, int64_t end) {
+    std::vector<const T*> sources, weights;
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t d = block % lines / problem.output[1], h = block % problem.output[1];
+      const int64_t image_group = block / lines, group = image_group % problem.groups;
+      sources.clear();
+      weights.clear();
+      for (int32_t c = 0; c < channels; ++c)
+        for (int32_t td = 0; td < kernel[0]; ++td) {
+          const int64_t sd = d * problem.stride[0] + int64_t{td} * problem.dilation[0] - problem.padding[0];
+          if (sd < 0 || sd >= problem.input[0]) continue;
+          for (int32_t th = 0; th < kernel[1]; ++th) {
+            const int64_t sh = h * problem.stride[1] + int64_t{th} * problem.dilation[1] - problem.padding[1];
+            if (sh < 0 || sh >= problem.input[1]) continue;
+            const int64_t plane = (image_group * channels + c) * problem.input[0] + sd;
+            sources.push_back(padded.data.data() + (plane * problem.input[1] + sh) * padded.pitch);
+            weights.push_back(weight + (int64_t{c} * kernel[0] + td) * kernel[1] * kernel[2] +
+                              int64_t{th} * kernel[2]);
+          }
+        }
+      Line<T> line{
+          sources.data(),           weights.data(),
+          int64_t(sources.size()),  kernel[2],
+          problem.dilation[2],      y + ((image_group * filters) * lines + block % lines) * problem.output[2],
+          problem.output[2],        filter_size,
+          lines * problem.output[2]};
+      for (const T*& of_term : weights) of_term += group * filters * filter_size;
+      const int64_t row = (image_group / problem.groups * lines + block % lines) * problem.output[2];
+      for (int32_t k = 0; k < filters; k += 2) {
+        k + 1 < filters ? sum_two(line) : sum_one(line);
+        for (int32_t f = 0; f < std::min(2, filters - k); ++f)
+          finish_line(problem, epilogue, valid, row, int32_t(group * filters + k + f),
+                      line.sums + f * line.filter_sums);
+        for (const T*& of_term : weights) of_term += 2 * filter_size;
+        line.sums += 2 * line.filter_sums;
+      }
+    }
+  });
+}
+
+}  // namespace
+
+bool can_direct(const ConvProblem& problem, DType dtype, const MaskView& mask) {
+  return (dtype == DType::kFloat32 || dtype == DType::kFloat64) && problem.stride[2] == 1 && mask.shared();
+}
+
+bool prefers_direct(const ConvProblem& problem, DType dtype, const MaskView& mask) {
+  if (!can_direct(problem, dtype, mask)) return false;
+  if (dtype == DType::kFloat64) return problem.channels_per_group() <= kFewChannelsDouble;
+  return problem.groups == 1 && problem.channels <= kFewChannels && problem.filters <= kFewFilters;
+}
+
+void forward_direct(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+                    const void* x, const void* weight, const void* bias, const std::vector<uint8_t>& valid,
+                    const ForwardOutput& out) {
+  const auto run_as = [&](auto element) {
+    using T = decltype(element);
+    run(runtime, problem, mask, static_cast<const T*>(x), static_cast<const T*>(weight),
+        static_cast<const T*>(bias), valid, out);
+  };
+  dtype == DType::kFloat64 ? run_as(double{}) : run_as(float{});
+}
+
+}  // namespace maskconv::cpu
