@@ -78,7 +78,7 @@ def engine(request, monkeypatch) -> str:
 
 @pytest.fixture(autouse=True)
 def layers_on_one_thread(request):
-    """In tests of layers, models and examples: the same numbers every time, and no threads, which wait for each other."""
+    """Layers, models, examples: the same numbers every time, and no threads, which wait for each other."""
     if request.path.parent.name not in ("nn", "convert", "examples"):
         yield
         return

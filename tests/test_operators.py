@@ -119,9 +119,6 @@ def test_sums_of_weights_that_are_refused(device):
     ):
         with pytest.raises(RuntimeError, match=f"weight_sum: {message}"):
             torch.ops.maskconv_ext.forward(*given, wrong)
-    *gradients, _, needs_bias, bias_from_all = arguments("scale_grad", "2-D", device)
-    with pytest.raises(RuntimeError, match="normalization: got 'weight'"):
-        torch.ops.maskconv_ext.scale_grad(*gradients, "weight", needs_bias, bias_from_all)
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)

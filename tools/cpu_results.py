@@ -95,8 +95,8 @@ def summary() -> str:
     picture = PICTURE.relative_to(ROOT)
     return (
         f"![time over the bare convolution, by the share of valid outputs]({picture})\n\n"
-        f"On a CPU, holes make it faster: time over that of the same convolution without a mask, geometric mean over the "
-        f"{len(found['1'])} layers of the benchmark, by the share of outputs that are valid: {text} ({setting()}). "
+        f"On a CPU, holes make it faster: time over that of the same convolution without a mask, geometric mean over "
+        f"the {len(found['1'])} layers of the benchmark, by the share of outputs that are valid: {text} ({setting()}). "
         f"[docs/when-it-pays.md](docs/when-it-pays.md) has every layer, those where it does not pay included."
     )
 
