@@ -143,7 +143,9 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     (input, mask, weight, _, *geometry, ctx.mask_channels, ctx.normalization, ctx.mask_update, _, ctx.fill,
      pad_is_valid, ctx.channels_last, _, _, grad_input_row_order, weight_sum, _) = inputs  # fmt: skip
     ctx.geometry = tuple(geometry)  # stride, padding, dilation, groups
-    ctx.all_whole = mask is None and (pad_is_valid or not any(ctx.geometry[1]))  # every window is
+    # Every window is. A padding that is traced as a symbol is not asked: the graph would be bound to the answer.
+    unpadded = all(isinstance(side, int) and side == 0 for side in ctx.geometry[1])
+    ctx.all_whole = mask is None and (pad_is_valid or unpadded)
     _, out_mask, window_sum = output
     ctx.save_for_backward(input, mask, weight, out_mask, window_sum, weight_sum)
     # Not among what activation checkpointing recomputes, and counts: there may be no plan by then.

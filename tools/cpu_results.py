@@ -11,10 +11,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SUITE, SPARSE = "cpu.json", "cpu-sparse.json"
+CHOICE = "--device cpu --dtype float32 --seconds 3 --candidates op 'conv_*_bias' composed_eager astropy"
 COMMANDS = {
-    SUITE: "maskconv-ext bench --device cpu --out benchmarks/results/cpu.json",
-    SPARSE: "maskconv-ext bench --device cpu --mask spark@0.5 spark@0.25 spark@0.1 --update center "
-    "--out benchmarks/results/cpu-sparse.json",
+    SUITE: f"maskconv-ext bench {CHOICE} --out benchmarks/results/{SUITE}",
+    SPARSE: f"maskconv-ext bench {CHOICE} --mask spark@0.5 spark@0.25 spark@0.1 --update center --out "
+    f"benchmarks/results/{SPARSE}",
 }
 PICTURE = ROOT / "docs" / "images" / "cpu_live_outputs.png"
 FRACTIONS = {"1": "all", "0.5": "half", "0.25": "a quarter", "0.1": "a tenth"}
@@ -84,6 +85,10 @@ def with_their_masks() -> str:
         cells = [digits(record["valid_fraction"]), digits(record["valid_outputs"]), digits(record["over_bare"]), eager]
         lines.append(f"| {record['case']} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def commands() -> str:
+    return "\n".join(f"    {command}" for command in (*COMMANDS.values(), "make readme-figures"))
 
 
 def summary() -> str:

@@ -153,6 +153,7 @@ DOCUMENTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/when-it-pays.md": {
         "cpu-live-outputs": cpu_results.by_live_outputs,
         "cpu-masks": cpu_results.with_their_masks,
+        "cpu-commands": cpu_results.commands,
     },
     "examples/README.md": {"inpainting": inpainting, "sparsity": sparsity, "variable_sizes": variable_sizes},
 }
