@@ -6,6 +6,7 @@
 
 #include "cpu/clones.h"
 #include "cpu/epilogue.h"
+#include "cpu/rows.h"
 
 namespace maskconv::cpu {
 namespace {
@@ -70,7 +71,7 @@ MASKCONV_CLONES void sum_two(const Line<double>& line) { sum_whole_line<2>(line)
 // reach.
 template <typename T>
 struct PaddedLines {
-  std::vector<T> data;
+  Buffer<T> data;
   int64_t pitch;
 
   PaddedLines(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask, const T* x) {
@@ -79,10 +80,14 @@ struct PaddedLines {
     const int64_t reach = problem.output[2] + int64_t{problem.kernel[2] - 1} * problem.dilation[2] + kLanes;
     pitch = std::max(before + length, reach);
     const int64_t lines = problem.batch * problem.channels * problem.input_positions() / length;
-    data.resize(lines * pitch);
+    T* const padded = data.get(lines * pitch);
     runtime.parallel_for(0, lines, kGrainProducts / pitch + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        select(problem, mask, i, x + i * length, data.data() + i * pitch + before);
+      for (int64_t i = begin; i < end; ++i) {
+        T* const line = padded + i * pitch;
+        std::fill(line, line + before, T(0));
+        select(problem, mask, i, x + i * length, line + before);
+        std::fill(line + before + length, line + pitch, T(0));
+      }
     });
   }
 
@@ -97,23 +102,35 @@ struct PaddedLines {
   }
 };
 
-// Scale, bias and fill of the sums of an output line of one filter, in place. `row`: the first of its
-// outputs.
 template <typename T>
-void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const std::vector<uint8_t>& valid,
-                 int64_t row, int32_t filter, T* sums) {
+MASKCONV_INLINE void finish_values_to(T* sums, const T* factors, const uint8_t* valid, T bias, T fill,
+                                      int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] = valid[i] ? factors[i] * sums[i] + bias : fill;
+}
+
+MASKCONV_CLONES void finish_values(float* sums, const float* factors, const uint8_t* valid, float bias,
+                                   float fill, int64_t n) {
+  finish_values_to(sums, factors, valid, bias, fill, n);
+}
+MASKCONV_CLONES void finish_values(double* sums, const double* factors, const uint8_t* valid, double bias,
+                                   double fill, int64_t n) {
+  finish_values_to(sums, factors, valid, bias, fill, n);
+}
+
+// Scale, bias and fill of the sums of an output line of one filter, in place. `row`: the first of its
+// outputs. `factors` are of all windows: every filter asks for them.
+template <typename T>
+void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const std::vector<T>& factors,
+                 const std::vector<uint8_t>& valid, int64_t row, int32_t filter, T* sums) {
   const int64_t window = problem.window_batch() > 1 ? row : row % problem.output_positions();
   const T bias = epilogue.bias(filter), fill = epilogue.fill(filter);
   const WeightSums<T>& weight_sums = epilogue.weight_sums();
-  for (int64_t q = 0; q < problem.output[2]; ++q) {
-    if (!valid[window + q]) {
-      sums[q] = fill;
-    } else if (weight_sums.given()) {
-      sums[q] = weight_sums.finished(sums[q], row + q, filter, epilogue.factor(window + q), bias, fill);
-    } else {
-      sums[q] = epilogue.factor(window + q) * sums[q] + bias;
-    }
-  }
+  if (!weight_sums.given())
+    return finish_values(sums, &factors[window], &valid[window], bias, fill, problem.output[2]);
+  for (int64_t q = 0; q < problem.output[2]; ++q)
+    sums[q] = valid[window + q]
+                  ? weight_sums.finished(sums[q], row + q, filter, factors[window + q], bias, fill)
+                  : fill;
 }
 
 template <typename T>
@@ -121,6 +138,8 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
          const T* weight, const T* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
   if (problem.rows() == 0) return;
   const Epilogue<T> epilogue(problem, mask, valid, out, bias);
+  std::vector<T> factors(valid.size());
+  for (size_t i = 0; i < factors.size(); ++i) factors[i] = epilogue.factor(int64_t(i));
   T* const y = static_cast<T*>(out.y);
   const PaddedLines<T> padded(runtime, problem, mask, x);
   const int32_t channels = problem.channels_per_group(), filters = problem.filters_per_group();
@@ -160,7 +179,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
       for (int32_t k = 0; k < filters; k += 2) {
         k + 1 < filters ? sum_two(line) : sum_one(line);
         for (int32_t f = 0; f < std::min(2, filters - k); ++f)
-          finish_line(problem, epilogue, valid, row, int32_t(group * filters + k + f),
+          finish_line(problem, epilogue, factors, valid, row, int32_t(group * filters + k + f),
                       line.sums + f * line.filter_sums);
         for (const T*& of_term : weights) of_term += 2 * filter_size;
         line.sums += 2 * line.filter_sums;
@@ -178,6 +197,9 @@ bool can_direct(const ConvProblem& problem, DType dtype, const MaskView& mask) {
 bool prefers_direct(const ConvProblem& problem, DType dtype, const MaskView& mask) {
   if (!can_direct(problem, dtype, mask)) return false;
   if (dtype == DType::kFloat64) return problem.channels_per_group() <= kFewChannelsDouble;
+  // Sequences lie in planes already, and the framework has no good kernel for depthwise ones.
+  const bool sequence = problem.input[0] == 1 && problem.input[1] == 1;
+  if (sequence && problem.channels_per_group() == 1 && problem.filters_per_group() == 1) return true;
   return problem.groups == 1 && problem.channels <= kFewChannels && problem.filters <= kFewFilters;
 }
 

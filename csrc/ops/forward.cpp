@@ -67,10 +67,7 @@ std::string choose_route(const std::string& candidate, const ForwardCall& call, 
                   "along the last axis and a mask shared by all channels");
   if (!candidate.empty()) return candidate;
   if (cpu::prefers_direct(problem, dtype, mask)) return "direct";
-  // The framework has no good kernel for depthwise sequences.
-  const bool sequence = problem.input[0] == 1 && problem.input[1] == 1;
-  const bool depthwise = problem.channels_per_group() == 1 && problem.filters_per_group() == 1;
-  return can_dense && !(sequence && depthwise) ? "dense" : "rows";
+  return can_dense ? "dense" : "rows";
 }
 
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(
