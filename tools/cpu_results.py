@@ -47,16 +47,17 @@ def digits(value: float) -> str:
 
 def setting() -> str:
     environment = load(SUITE)["environment"]
-    return f"{environment['device_name']}, {environment['threads']} threads, PyTorch {environment['torch']}"
+    torch = environment["versions"]["torch"]
+    return f"{environment['device_name']}, {environment['threads']} threads, PyTorch {torch}"
 
 
 def by_live_outputs() -> str:
-    """A line a layer: bare convolution, and this op at each share of valid outputs."""
+    """A line a layer: bare convolution, and this op at each share of valid outputs, 1 being all of them."""
     found, suite = ratios(), load(SUITE)["cases"]
     lines = [
         f"Time over that of `F.conv`, the faster of its layouts, without any mask ({setting()}):",
         "",
-        f"| layer | shape | bare µs | {' | '.join(FRACTIONS.values())} of the outputs | composed form, all |",
+        f"| layer | N, C→K, size, kernel | bare µs | {' | '.join(FRACTIONS.values())} of the outputs | composed, all |",
         f"|---|---|---|{'---|' * len(FRACTIONS)}---|",
     ]
     for record in suite:
@@ -123,7 +124,12 @@ def save_picture() -> None:
     axes.plot([], [], color="tab:blue", alpha=0.25, label="each layer")
     axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="ideal")
     axes.axhline(1, color="black", linewidth=1, label="bare convolution, no mask")
-    axes.set(xlabel="share of valid outputs", ylabel="time / bare convolution", xlim=(0, 1.02), ylim=(0, 2))
+    axes.set(
+        xlabel="share of valid pixels, and about that of outputs",
+        ylabel="time / bare convolution",
+        xlim=(0, 1.02),
+        ylim=(0, 2),
+    )
     axes.set_title(setting(), fontsize=9)
     axes.legend(fontsize=8, loc="upper left")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
