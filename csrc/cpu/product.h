@@ -89,8 +89,8 @@ class BlockProduct {
 
   int64_t ld() const { return int64_t{groups_} * weights_.padded(); }
 
-  // One part, if second-level cache keeps it while tiles pass by; else parts of which first-level cache keeps a panel. None
-  // so long that rounding errors of long sums pile up.
+  // One part, if second-level cache keeps it while tiles pass by; else parts of which first-level cache keeps
+  // a panel. None so long that rounding errors of long sums pile up.
   std::vector<Part> divide() const {
     constexpr int64_t kWholeBytes = 1 << 18;
     constexpr int64_t kWholeSteps = 1024, kPanelSteps = 256;

@@ -40,7 +40,8 @@ class RowReader {
 
   struct Scratch {
     LineCopies<T> lines;
-    // Of the line of rows that was pointed last: the lines that it reads, and where they lie; -1 outside of the image.
+    // Of the line of rows that was pointed last: the lines that it reads, and where they lie; -1 outside of
+    // the image.
     int64_t line_of_rows = -1;
     std::vector<int64_t> lines_read;
     std::vector<const Acc*> bases;
@@ -82,7 +83,8 @@ class RowReader {
 
  private:
   // `count` rows that follow each other on a line.
-  void point_run(const RowPlace& first, int64_t count, int64_t tile_rows, Scratch& scratch, const Acc** to) const {
+  void point_run(const RowPlace& first, int64_t count, int64_t tile_rows, Scratch& scratch,
+                 const Acc** to) const {
     const int32_t across = layout_.by_lines() ? 1 : table_.kernel(2);  // segments of a line of the kernel
     const int64_t line_of_rows = (first.image * table_.rows(0) + first.at[0]) * table_.rows(1) + first.at[1];
     if (line_of_rows != scratch.line_of_rows) {
@@ -111,7 +113,7 @@ class RowReader {
         const bool inside = d >= 0 && h >= 0;
         const int64_t line = inside ? row.image * source_.lines + int64_t{d} * table_.sources(1) + h : -1;
         scratch.lines_read.push_back(line);
-        scratch.bases.push_back(!inside ? nullptr
+        scratch.bases.push_back(!inside   ? nullptr
                                 : copies_ ? scratch.lines.get(source_, extent_, line)
                                           : in_place(line));
       }
@@ -127,7 +129,8 @@ class RowReader {
 
   bool inside(int32_t low) const { return low >= 0 && low + table_.span() <= source_.width; }
 
-  void point_lines(int64_t line, const Acc* values, int32_t w, int64_t count, Scratch& scratch, const Acc** to) const {
+  void point_lines(int64_t line, const Acc* values, int32_t w, int64_t count, Scratch& scratch,
+                   const Acc** to) const {
     const int64_t channels = source_.channels, step = table_.row_step() * channels;
     const int32_t low = table_.low(w), last = table_.low(w + int32_t(count) - 1);
     if (!copies_ && !(inside(low) && inside(last)))
