@@ -12,9 +12,11 @@ namespace maskconv::cpu {
 namespace {
 
 // Where it was faster than the framework's convolution, on a core with AVX-512: of float64 with up to so many
-// channels a group, for which that copies every window; of float32 in images, not of depthwise layers.
+// channels a group, for which that copies every window; of float32 with few channels, and of depthwise
+// sequences.
 constexpr int32_t kFewChannelsDouble = 8;
 constexpr int32_t kFewChannels = 4, kFewFilters = 2;
+constexpr int32_t kFewDepthwise = 4;         // no vector's worth for the tiles, which lie along the channels
 constexpr int64_t kGrainProducts = 1 << 17;  // that are worth a thread
 constexpr int kLineVectors = 4;              // of 64 bytes, that are summed at once
 
@@ -199,7 +201,8 @@ bool prefers_direct(const ConvProblem& problem, DType dtype, const MaskView& mas
   if (dtype == DType::kFloat64) return problem.channels_per_group() <= kFewChannelsDouble;
   // Sequences lie in planes already, and the framework has no good kernel for depthwise ones.
   const bool sequence = problem.input[0] == 1 && problem.input[1] == 1;
-  if (sequence && problem.channels_per_group() == 1 && problem.filters_per_group() == 1) return true;
+  const bool depthwise = problem.channels_per_group() == 1 && problem.filters_per_group() == 1;
+  if (depthwise && (sequence || problem.channels <= kFewDepthwise)) return true;
   return problem.groups == 1 && problem.channels <= kFewChannels && problem.filters <= kFewFilters;
 }
 
