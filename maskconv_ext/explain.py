@@ -185,7 +185,7 @@ def _cpu_route(input: Tensor, mask: Tensor | None, weight: Tensor, options: Opti
         input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
         mask is None or mask.shape[1] == 1, dtype,
     ):  # fmt: skip
-        return "route direct: lines of outputs, plane by plane, for its channels are few"
+        return "route direct: lines of outputs, plane by plane, for few channels and depthwise sequences"
     whole = mask is None or (not is_soft(mask) and bool((mask != 0).all()))
     if whole and dtype == "float32" and not options.needs_weight_sum:
         return "route dense: the framework's convolution, and the borders finished afterwards; nothing is masked"

@@ -7,6 +7,7 @@
 #include "cpu/clones.h"
 #include "cpu/epilogue.h"
 #include "cpu/rows.h"
+#include "cpu/weights.h"
 
 namespace maskconv::cpu {
 namespace {
@@ -201,8 +202,7 @@ bool prefers_direct(const ConvProblem& problem, DType dtype, const MaskView& mas
   if (dtype == DType::kFloat64) return problem.channels_per_group() <= kFewChannelsDouble;
   // Sequences lie in planes already, and the framework has no good kernel for depthwise ones.
   const bool sequence = problem.input[0] == 1 && problem.input[1] == 1;
-  const bool depthwise = problem.channels_per_group() == 1 && problem.filters_per_group() == 1;
-  if (depthwise && (sequence || problem.channels <= kFewDepthwise)) return true;
+  if (is_depthwise(problem) && (sequence || problem.channels <= kFewDepthwise)) return true;
   return problem.groups == 1 && problem.channels <= kFewChannels && problem.filters <= kFewFilters;
 }
 

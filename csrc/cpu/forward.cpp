@@ -27,13 +27,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const int32_t groups = depthwise ? 1 : problem.groups;
   const TapTable table = TapTable::to_input(problem);
   const OwnedLiveMap source_live = live_inputs(runtime, problem, dtype, mask);
-  const Source<T> source{x,
-                         problem.channels,
-                         table,
-                         problem.batch,
-                         source_live,
-                         cut_segments(mask, problem.channels, 1),
-                         SegmentMask<Acc>(mask, problem.mask_batch, problem.input_positions())};
+  const Source<T> source = input_source(problem, table, mask, source_live, x);
   const SegmentLayout layout = SegmentLayout::choose(table, problem.channels / groups, groups, depthwise);
   const Panels<Acc> weights = forward_panels(runtime, problem, layout, weight);
   const BlockProduct<T> product(runtime, table, source, layout, weights, groups, problem.filters, depthwise);

@@ -46,9 +46,6 @@ class WeightProduct {
   const SegmentLayout& layout() const { return layout_; }
   int64_t steps() const { return depthwise_ ? 1 : layout_.length(); }
   int64_t size() const { return int64_t{groups_} * layout_.segments * steps() * padded_; }
-  int64_t row_bytes() const {
-    return layout_.segments * int64_t(sizeof(Acc*)) + groups_ * padded_ * int64_t(sizeof(Acc));
-  }
 
   // Where in the sums the weight of a filter is.
   int64_t place(int32_t filter, int64_t segment, int64_t step) const {
@@ -168,13 +165,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   }
   const TapTable table = TapTable::to_input(problem);
   const OwnedLiveMap source_live = live_inputs(runtime, problem, dtype, mask);
-  const Source<T> source{x,
-                         problem.channels,
-                         table,
-                         problem.batch,
-                         source_live,
-                         cut_segments(mask, problem.channels, 1),
-                         SegmentMask<Acc>(mask, problem.mask_batch, problem.input_positions())};
+  const Source<T> source = input_source(problem, table, mask, source_live, x);
   const WeightProduct<T> product(runtime, problem, table, source, grad, depthwise);
   const int64_t segments = product.layout().segments, total = int64_t(rows.size());
   constexpr int64_t kBlockRows = 128;  // whose gradients a first-level cache keeps, a panel of them

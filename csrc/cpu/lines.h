@@ -54,6 +54,19 @@ struct Source {
   }
 };
 
+// The input under its mask; `live` is what live_inputs gave.
+template <typename T>
+Source<T> input_source(const ConvProblem& problem, const TapTable& table, const MaskView& mask,
+                       const LiveMap& live, const T* x) {
+  return {x,
+          problem.channels,
+          table,
+          problem.batch,
+          live,
+          cut_segments(mask, problem.channels, 1),
+          SegmentMask<typename Compute<T>::type>(mask, problem.mask_batch, problem.input_positions())};
+}
+
 // What copies of lines contain.
 struct LineExtent {
   int32_t before = 0, after = 0;  // zeros beside the line
