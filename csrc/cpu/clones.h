@@ -12,13 +12,3 @@
 
 // Inlined into each clone, to be compiled for its instruction set.
 #define MASKCONV_INLINE inline __attribute__((always_inline))
-
-namespace maskconv::cpu {
-
-// Vectors of the compiler, since arrays as tiles do not reliably stay in registers while the terms pass by.
-template <typename T, int kBytes>
-struct Vector {
-  typedef T type __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
-};
-
-}  // namespace maskconv::cpu

@@ -1,12 +1,12 @@
 #include "cpu/direct.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "cpu/clones.h"
 #include "cpu/epilogue.h"
 #include "cpu/rows.h"
+#include "cpu/tile.h"
 #include "cpu/weights.h"
 
 namespace maskconv::cpu {
@@ -19,56 +19,6 @@ constexpr int32_t kFewChannelsDouble = 8;
 constexpr int32_t kFewChannels = 4, kFewFilters = 2;
 constexpr int32_t kFewDepthwise = 4;         // no vector's worth for the tiles, which lie along the channels
 constexpr int64_t kGrainProducts = 1 << 17;  // that are worth a thread
-constexpr int kLineVectors = 4;              // of 64 bytes, that are summed at once
-
-// An output line of one filter, or of two: so many terms, each a source line and a line of taps.
-template <typename T>
-struct Line {
-  const T* const* sources;
-  const T* const* weights;  // of the first filter
-  int64_t terms;
-  int32_t taps, dilation;
-  T* sums;
-  int64_t length;
-  int64_t filter_weights, filter_sums;  // from those of one filter to those of the next
-};
-
-// As many vectors as fit, from output `from` on, and with kTail one more that is stored in part.
-template <int kFilters, int kVectors, bool kTail, typename T>
-MASKCONV_INLINE int64_t sum_line(const Line<T>& line, int64_t from) {
-  using V = typename Vector<T, 64>::type;
-  constexpr int64_t kLanes = 64 / int64_t(sizeof(T)), kBlock = kVectors * kLanes;
-  for (; from + (kTail ? 1 : kBlock) <= line.length; from += kBlock) {
-    V sums[kFilters][kVectors] = {};
-    for (int64_t term = 0; term < line.terms; ++term) {
-      const T* source = line.sources[term] + from;
-      const T* weight = line.weights[term];
-      for (int32_t t = 0; t < line.taps; ++t, source += line.dilation)
-#pragma GCC unroll 4
-        for (int i = 0; i < kVectors; ++i) {
-          const V values = *reinterpret_cast<const V*>(source + i * kLanes);
-#pragma GCC unroll 2
-          for (int f = 0; f < kFilters; ++f) sums[f][i] += values * weight[f * line.filter_weights + t];
-        }
-    }
-    const size_t bytes = std::min(kBlock, line.length - from) * sizeof(T);
-    for (int f = 0; f < kFilters; ++f)
-      std::memcpy(line.sums + f * line.filter_sums + from, sums[f], kTail ? bytes : kBlock * sizeof(T));
-  }
-  return from;
-}
-
-template <int kFilters, typename T>
-MASKCONV_INLINE void sum_whole_line(const Line<T>& line) {
-  int64_t from = sum_line<kFilters, kLineVectors, false>(line, 0);
-  from = sum_line<kFilters, 1, false>(line, from);
-  sum_line<kFilters, 1, true>(line, from);
-}
-
-MASKCONV_CLONES void sum_one(const Line<float>& line) { sum_whole_line<1>(line); }
-MASKCONV_CLONES void sum_one(const Line<double>& line) { sum_whole_line<1>(line); }
-MASKCONV_CLONES void sum_two(const Line<float>& line) { sum_whole_line<2>(line); }
-MASKCONV_CLONES void sum_two(const Line<double>& line) { sum_whole_line<2>(line); }
 
 // (x where m != 0, else 0) * m, with zeros on either side of every line, as many as taps and whole vectors
 // reach.
@@ -78,9 +28,10 @@ struct PaddedLines {
   int64_t pitch;
 
   PaddedLines(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask, const T* x) {
-    constexpr int64_t kLanes = 64 / int64_t(sizeof(T));
+    constexpr int64_t kOverread = kLineOverread / int64_t(sizeof(T));
     const int64_t length = problem.input[2], before = problem.padding[2];
-    const int64_t reach = problem.output[2] + int64_t{problem.kernel[2] - 1} * problem.dilation[2] + kLanes;
+    const int64_t reach =
+        problem.output[2] + int64_t{problem.kernel[2] - 1} * problem.dilation[2] + kOverread;
     pitch = std::max(before + length, reach);
     const int64_t lines = problem.batch * problem.channels * problem.input_positions() / length;
     T* const padded = data.get(lines * pitch);
@@ -151,6 +102,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
   const int64_t lines = int64_t{problem.output[0]} * problem.output[1];  // of an output plane
   const int64_t blocks = problem.batch * problem.groups * lines;
   const int64_t products = filter_size * filters * problem.output[2];
+  const TileKernels<T>& kernels = tile_kernels<T>();
   runtime.parallel_for(0, blocks, kGrainProducts / products + 1, [&](int64_t begin, int64_t end) {
     std::vector<const T*> sources, weights;
     for (int64_t block = begin; block < end; ++block) {
@@ -171,7 +123,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
                               int64_t{th} * kernel[2]);
           }
         }
-      Line<T> line{
+      LineOperands<T> line{
           sources.data(),           weights.data(),
           int64_t(sources.size()),  kernel[2],
           problem.dilation[2],      y + ((image_group * filters) * lines + block % lines) * problem.output[2],
@@ -180,7 +132,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
       for (const T*& of_term : weights) of_term += group * filters * filter_size;
       const int64_t row = (image_group / problem.groups * lines + block % lines) * problem.output[2];
       for (int32_t k = 0; k < filters; k += 2) {
-        k + 1 < filters ? sum_two(line) : sum_one(line);
+        kernels.sum_line[k + 1 < filters](line);
         for (int32_t f = 0; f < std::min(2, filters - k); ++f)
           finish_line(problem, epilogue, factors, valid, row, int32_t(group * filters + k + f),
                       line.sums + f * line.filter_sums);

@@ -33,6 +33,21 @@ struct PairOperands {
   int64_t ld;
 };
 
+// A line of outputs in a plane, of one filter or two: so many terms, each a source line and a line of taps.
+template <typename T>
+struct LineOperands {
+  const T* const* sources;
+  const T* const* weights;  // of the first filter
+  int64_t terms;
+  int32_t taps, dilation;
+  T* sums;
+  int64_t length;
+  int64_t filter_weights, filter_sums;  // from those of one filter to those of the next
+};
+
+// How far past the end of a source line its vectors reach.
+inline constexpr int64_t kLineOverread = 64;  // bytes
+
 // The loops for this CPU's vectors.
 template <typename T>
 struct TileKernels {
@@ -55,6 +70,10 @@ struct TileKernels {
 
   // Depthwise: sums[c] += sum over pairs of values[.][c] * grads[.][c], for c < ld.
   AddPairs add_channel_pairs;
+
+  // sums[q] = sum over terms and taps t of sources[.][q + t * dilation] * weights[.][t]: of one filter, of
+  // two.
+  void (*sum_line[2])(const LineOperands<T>&);
 };
 
 template <typename T>

@@ -4,19 +4,12 @@
 
 #include <cstdint>
 
+#include "cpu/line_loops.h"
 #include "cpu/tile.h"
+#include "cpu/vector.h"
 
 namespace maskconv::cpu {
 namespace {
-
-// Vectors of the compiler: intrinsics would be one source an instruction set.
-template <typename T, int kBytes>
-struct Vector {
-  typedef T type __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
-};
-
-// Loops over registers are unrolled whole, or the sums would live in memory.
-#define MASKCONV_UNROLL _Pragma("GCC unroll 16")
 
 template <typename T, int kBytes, int kRows, int kVectors>
 void store_sums(const typename Vector<T, kBytes>::type (&tile)[kRows][kVectors], T* sums, int64_t ld,
@@ -156,7 +149,8 @@ constexpr TileKernels<T> make_tile_kernels() {
                         add_pairs<T, kBytes, 8, 2>},
           .add_pairs_narrow = {add_pairs<T, kBytes, 1, 1>, add_pairs<T, kBytes, 2, 1>,
                                add_pairs<T, kBytes, 4, 1>, add_pairs<T, kBytes, 8, 1>},
-          .add_channel_pairs = add_channel_pairs<T, kBytes>};
+          .add_channel_pairs = add_channel_pairs<T, kBytes>,
+          .sum_line = {sum_line<T, kBytes, 1>, sum_line<T, kBytes, 2>}};
 }
 
 }  // namespace
