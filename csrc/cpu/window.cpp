@@ -4,13 +4,27 @@
 #include <type_traits>
 
 #include "cpu/engine.h"
-#include "cpu/taps.h"
 #include "cpu/vector_ops.h"
 
 namespace maskconv::cpu {
 namespace {
 
 constexpr int64_t kGrain = 1 << 13;  // values a thread takes at a time
+
+// The position that output q reads at a tap along an axis; -1 outside of the image.
+int64_t source(const ConvProblem& problem, int axis, int64_t q, int64_t tap) {
+  const int64_t p = q * problem.stride[axis] + tap * problem.dilation[axis] - problem.padding[axis];
+  return p < problem.input[axis] ? std::max<int64_t>(p, -1) : -1;
+}
+
+// How many taps of output q lie inside of the image along an axis.
+int32_t taps_inside(const ConvProblem& problem, int axis, int64_t q) {
+  const int64_t first = q * problem.stride[axis] - problem.padding[axis], step = problem.dilation[axis];
+  const auto before = [&](int64_t position) {  // taps that lie before a position
+    return std::clamp<int64_t>((position - first + step - 1) / step, 0, problem.kernel[axis]);
+  };
+  return int32_t(before(problem.input[axis]) - (first < 0 ? before(0) : 0));
+}
 
 // How many channels of a window channel's group read a mask channel.
 struct Term {
@@ -75,10 +89,8 @@ struct Counted {
 class Everything {
  public:
   Everything(const ConvProblem& problem, int32_t covered) : covered_(covered), along_(problem.output[2]) {
-    const TapTable table = TapTable::to_input(problem);
     for (int32_t w = 0; w < problem.output[2]; ++w)
-      for (int32_t t = 0; t < problem.kernel[2]; ++t)
-        along_[w] += problem.pad_is_valid || table.source(2, w, t) >= 0 ? covered : 0;
+      along_[w] = covered * (problem.pad_is_valid ? problem.kernel[2] : taps_inside(problem, 2, w));
   }
 
   int32_t operator()(int64_t) const { return covered_; }
@@ -94,9 +106,8 @@ class Everything {
 template <typename Sum, typename Out, typename Value>
 class LineWindows {
  public:
-  LineWindows(const ConvProblem& problem, const MaskView& mask, const TapTable& table, const Value& value)
+  LineWindows(const ConvProblem& problem, const MaskView& mask, const Value& value)
       : problem_(problem),
-        table_(table),
         value_(value),
         channels_(mask.window_channels),
         covered_(Sum(mask.shared() ? 1 : problem.channels_per_group())),
@@ -122,10 +133,8 @@ class LineWindows {
 
  private:
   void repeat_along(int32_t d, int32_t h, Sum* sums) const {
-    int32_t lines = 0;
-    for (int32_t td = 0; td < problem_.kernel[0]; ++td)
-      for (int32_t th = 0; th < problem_.kernel[1]; ++th)
-        lines += problem_.pad_is_valid || (table_.source(0, d, td) >= 0 && table_.source(1, h, th) >= 0);
+    const int32_t lines = problem_.pad_is_valid ? problem_.kernel[0] * problem_.kernel[1]
+                                                : taps_inside(problem_, 0, d) * taps_inside(problem_, 1, h);
     for (const int32_t count : value_.along()) sums = std::fill_n(sums, channels_, Sum(lines * count));
   }
 
@@ -162,7 +171,7 @@ class LineWindows {
     std::fill_n(inside, count, Sum(0));
     for (int32_t td = 0; td < problem_.kernel[0]; ++td)
       for (int32_t th = 0; th < problem_.kernel[1]; ++th) {
-        const int64_t md = table_.source(0, d, td), mh = table_.source(1, h, th);
+        const int64_t md = source(problem_, 0, d, td), mh = source(problem_, 1, h, th);
         if (md >= 0 && mh >= 0) {
           const int64_t from =
               (image + (md * problem_.input[1] + mh) * problem_.input[2] + first) * channels_;
@@ -174,9 +183,10 @@ class LineWindows {
   }
 
   void write_centers(int64_t image, int32_t d, int32_t h, uint8_t* valid) const {
-    const int64_t md = table_.source(0, d, problem_.center(0)), mh = table_.source(1, h, problem_.center(1));
+    const int64_t md = source(problem_, 0, d, problem_.center(0)),
+                  mh = source(problem_, 1, h, problem_.center(1));
     for (int32_t w = 0; w < problem_.output[2]; ++w) {
-      const int64_t mw = table_.source(2, w, problem_.center(2));
+      const int64_t mw = source(problem_, 2, w, problem_.center(2));
       const bool inside = md >= 0 && mh >= 0 && mw >= 0;
       const int64_t from = (image + (md * problem_.input[1] + mh) * problem_.input[2] + mw) * channels_;
       for (int64_t g = 0; g < channels_; ++g)
@@ -212,7 +222,6 @@ class LineWindows {
   }
 
   const ConvProblem& problem_;
-  const TapTable& table_;
   const Value& value_;
   int64_t channels_;
   Sum covered_;
@@ -222,8 +231,7 @@ class LineWindows {
 template <typename Sum, typename Out, typename Value>
 std::vector<uint8_t> compute_lines(const Runtime& runtime, const ConvProblem& problem, const MaskView& mask,
                                    const ForwardOutput& out, const Value& value) {
-  const TapTable table = TapTable::to_input(problem);
-  const LineWindows<Sum, Out, Value> windows(problem, mask, table, value);
+  const LineWindows<Sum, Out, Value> windows(problem, mask, value);
   const int64_t lines = problem.window_batch() * problem.output[0] * problem.output[1];
   const int64_t width = int64_t{problem.output[2]} * mask.window_channels;
   std::vector<uint8_t> valid(lines * width);
