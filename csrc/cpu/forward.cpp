@@ -9,6 +9,32 @@
 namespace maskconv::cpu {
 namespace {
 
+// One, or one for each part of a hard mask: so a part is read as it lies, and where it is live.
+template <typename T>
+typename BlockProduct<T>::Factors factors_of(const Runtime& runtime, const ConvProblem& problem,
+                                             const TapTable& table, const MaskView& mask,
+                                             const LiveMap& source_live,
+                                             const std::vector<OwnedLiveMap>& parts, const T* x,
+                                             const T* weight) {
+  static const MaskView kUnmasked;  // but for what is live
+  const bool depthwise = is_depthwise(problem);
+  const int32_t groups = depthwise ? 1 : problem.groups;
+  typename BlockProduct<T>::Factors factors;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const MaskPart& part = mask.parts[i];
+    const SegmentLayout layout{table.taps(), 1, part.channels, false};
+    factors.push_back(std::make_unique<Factor<T>>(
+        runtime, table, input_source(problem, table, kUnmasked, parts[i], x), layout,
+        forward_panels(runtime, problem, layout, weight, part.first_channel), part.first_channel));
+  }
+  if (!factors.empty()) return factors;
+  const SegmentLayout layout = SegmentLayout::choose(table, problem.channels / groups, groups, depthwise);
+  factors.push_back(std::make_unique<Factor<T>>(runtime, table,
+                                                input_source(problem, table, mask, source_live, x), layout,
+                                                forward_panels(runtime, problem, layout, weight)));
+  return factors;
+}
+
 template <typename T>
 void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* x,
          const T* weight, const T* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
@@ -27,13 +53,13 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const int32_t groups = depthwise ? 1 : problem.groups;
   const TapTable table = TapTable::to_input(problem);
   const OwnedLiveMap source_live = live_inputs(runtime, problem, dtype, mask);
-  const Source<T> source = input_source(problem, table, mask, source_live, x);
-  const SegmentLayout layout = SegmentLayout::choose(table, problem.channels / groups, groups, depthwise);
-  const Panels<Acc> weights = forward_panels(runtime, problem, layout, weight);
-  const BlockProduct<T> product(runtime, table, source, layout, weights, groups, problem.filters, depthwise);
+  std::vector<OwnedLiveMap> parts;
+  if (std::is_same_v<T, Acc> && problem.groups == 1) parts = live_parts(runtime, problem, mask);
+  const BlockProduct<T> product(factors_of(runtime, problem, table, mask, source_live, parts, x, weight),
+                                groups, problem.filters, depthwise);
   constexpr int32_t kUnitStride[kAxes] = {1, 1, 1}, kNoPadding[kAxes] = {0, 0, 0};
   RowList rows = list_rows(runtime, problem.batch, problem.output, row_live, kUnitStride, kNoPadding);
-  if (!layout.by_lines()) group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
+  if (product.by_taps()) group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
   for_each_row_block<T>(runtime, product, rows, y,
                         [&](const int64_t* block, int64_t n, Acc* sums, int64_t ld, Acc* const* to) {
                           epilogue(block, n, sums, ld, to);

@@ -25,20 +25,22 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const MaskView scale = mask_of_gradient(grad, problem.filters);
   const TapTable table = TapTable::to_output(problem);
   const OwnedLiveMap source_live = live_outputs(runtime, problem, grad.window_channels, grad.valid);
-  const Source<T> source{static_cast<const T*>(grad.grad),
-                         problem.filters,
-                         table,
-                         problem.batch,
-                         source_live,
-                         cut_segments(scale, problem.filters, 1),
-                         SegmentMask<Acc>(scale, problem.window_batch(), problem.output_positions())};
+  Source<T> source{static_cast<const T*>(grad.grad),
+                   problem.filters,
+                   table,
+                   problem.batch,
+                   source_live,
+                   cut_segments(scale, problem.filters, 1),
+                   SegmentMask<Acc>(scale, problem.window_batch(), problem.output_positions())};
   const SegmentLayout layout = SegmentLayout::choose(table, problem.filters / groups, groups, depthwise);
-  const Panels<Acc> weights = backward_panels(runtime, problem, layout, weight);
-  const BlockProduct<T> product(runtime, table, source, layout, weights, groups, channels, depthwise);
+  typename BlockProduct<T>::Factors factors;
+  factors.push_back(std::make_unique<Factor<T>>(runtime, table, std::move(source), layout,
+                                                backward_panels(runtime, problem, layout, weight)));
+  const BlockProduct<T> product(std::move(factors), groups, channels, depthwise);
   const std::vector<Segment> segments = cut_segments(mask, channels, 1);
   const SegmentMask<Acc> masker(mask, problem.mask_batch, positions);
   RowList rows = list_rows(runtime, problem.batch, problem.input, row_live, problem.stride, problem.padding);
-  if (!layout.by_lines()) group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
+  if (product.by_taps()) group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
   for_each_row_block<T>(runtime, product, rows, out,
                         [&](const int64_t* block, int64_t n, Acc* sums, int64_t ld, Acc* const* to) {
                           for (int64_t i = 0; i < n; ++i) {

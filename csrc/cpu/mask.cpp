@@ -1,7 +1,9 @@
 #include "cpu/mask.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <cstring>
 
 namespace maskconv::cpu {
 namespace {
@@ -83,6 +85,28 @@ OwnedLiveMap live_inputs(const Runtime& runtime, const ConvProblem& problem, DTy
   if (dtype == DType::kFloat64)
     return any_channel(runtime, static_cast<const double*>(mask.data), batch, positions, mask.channels);
   return any_channel(runtime, static_cast<const float*>(mask.data), batch, positions, mask.channels);
+}
+
+std::vector<OwnedLiveMap> live_parts(const Runtime& runtime, const ConvProblem& problem,
+                                     const MaskView& mask) {
+  constexpr size_t kFewParts = 4;  // each is a product of its own
+  if (mask.kind != MaskKind::kHard || mask.shared() || mask.parts.size() > kFewParts) return {};
+  const int64_t positions = problem.input_positions(), all = problem.mask_batch * positions;
+  std::vector<OwnedLiveMap> maps(mask.parts.size());
+  for (size_t i = 0; i < maps.size(); ++i) {
+    const auto* values = static_cast<const uint8_t*>(mask.data) + mask.parts[i].mask_channel;
+    std::vector<uint8_t>& storage = maps[i].storage;
+    storage.resize(all);
+    std::atomic<bool> holes = false;
+    runtime.parallel_for(0, all, kGrain, [&](int64_t first, int64_t last) {
+      for (int64_t p = first; p < last; ++p) storage[p] = values[p * mask.channels];
+      if (std::memchr(&storage[first], 0, last - first)) holes = true;
+    });
+    if (!holes) continue;
+    maps[i].data = storage.data();
+    maps[i].image_stride = problem.mask_batch > 1 ? positions : 0;
+  }
+  return maps;
 }
 
 OwnedLiveMap live_outputs(const Runtime& runtime, const ConvProblem& problem, int32_t window_channels,

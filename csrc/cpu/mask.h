@@ -37,6 +37,9 @@ struct OwnedLiveMap : LiveMap {
 // Input positions where any mask channel is valid.
 OwnedLiveMap live_inputs(const Runtime& runtime, const ConvProblem& problem, DType dtype,
                          const MaskView& mask);
+// Of each part of a hard mask that has a few; without holes in a part, nothing of that one. Else none.
+std::vector<OwnedLiveMap> live_parts(const Runtime& runtime, const ConvProblem& problem,
+                                     const MaskView& mask);
 // Output positions where any window channel is valid.
 OwnedLiveMap live_outputs(const Runtime& runtime, const ConvProblem& problem, int32_t window_channels,
                           const uint8_t* valid);

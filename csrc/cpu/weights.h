@@ -19,17 +19,18 @@ Panels<Acc> depthwise_panels(const Runtime& runtime, const ConvProblem& problem,
                      [=](int32_t, int32_t tap, int64_t, int32_t c) { return weight + c * taps + tap; });
 }
 
-// Steps are channels, results filters.
+// Steps are channels, from `first_channel` of a group on, and results filters.
 template <typename T, typename Acc = typename Compute<T>::type>
 Panels<Acc> forward_panels(const Runtime& runtime, const ConvProblem& problem, const SegmentLayout& layout,
-                           const T* weight) {
+                           const T* weight, int32_t first_channel = 0) {
   if (is_depthwise(problem)) return depthwise_panels(runtime, problem, weight);
-  const int64_t filter_size = int64_t{problem.taps()} * problem.channels_per_group(),
-                length = layout.length();
+  const int64_t filter_size = int64_t{problem.taps()} * problem.channels_per_group();
+  const int64_t segment_size = int64_t{layout.taps} * problem.channels_per_group();
   const int64_t group_size = problem.filters_per_group() * filter_size;
-  return Panels<Acc>(runtime, layout.segments, length, problem.groups, problem.filters_per_group(), false,
-                     filter_size, [=](int32_t group, int32_t segment, int64_t step, int32_t k) {
-                       return weight + group * group_size + k * filter_size + segment * length + step;
+  weight += first_channel;
+  return Panels<Acc>(runtime, layout.segments, layout.length(), problem.groups, problem.filters_per_group(),
+                     false, filter_size, [=](int32_t group, int32_t segment, int64_t step, int32_t k) {
+                       return weight + group * group_size + k * filter_size + segment * segment_size + step;
                      });
 }
 
