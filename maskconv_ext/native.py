@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,22 @@ def masked_conv(
             (_key(input), _key(mask), _key(weight), bias is None, options, *how[-2:], row_orders[0] is None),
             forward_candidates(input, mask, weight, options), run,
         )  # fmt: skip
-    output, out_mask, window_sum = forward(input, mask, weight, bias, *where, *how, *row_orders, sums, chosen)
+    with _below_autograd(input, mask, weight, bias, sums):
+        output, out_mask, window_sum = forward(input, mask, weight, bias, *where, *how, *row_orders, sums, chosen)
     if by_confidence and sums is not None:
         out_mask = confidence(sums, weight, mask)
     return output, out_mask, window_sum
+
+
+def _below_autograd(*tensors: Tensor | None) -> AbstractContextManager[object]:
+    """Where nothing asks for a gradient, the operator's layer for gradients, written in Python, is passed by: it would
+    cost as much as a small convolution.
+    """
+    if torch.compiler.is_compiling() or (
+        torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    ):
+        return nullcontext()
+    return torch._C._AutoDispatchBelowAutograd()
 
 
 def forward_candidates(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> str:

@@ -31,9 +31,9 @@ Tensor forward_dense(const ForwardCall& call, const cpu::MaskView& mask, const C
   const cpu::Border border = cpu::find_border(problem, mask, valid, out.window_sum, true, bias);
   Tensor output = convolve(input, scaled_weight, border.bias_inside ? call.bias : std::nullopt, arguments);
   if (channels_last) {
-    output = channels_to_second(to_engine_layout(output));
+    output = to_engine_layout(output);
   } else {
-    output = torch::stable::contiguous(output);
+    output = to_contiguous(output);
   }
   out.y = output.data_ptr();
   cpu::finish_border(cpu_runtime(), problem, border, bias, out);
@@ -44,12 +44,12 @@ Tensor forward_dense(const ForwardCall& call, const cpu::MaskView& mask, const C
 Tensor forward_direct(const ForwardCall& call, const cpu::MaskView& mask, const Tensor& input,
                       const Tensor& weight, bool channels_last, const std::vector<uint8_t>& valid,
                       cpu::ForwardOutput& out) {
-  const Tensor x = torch::stable::contiguous(input), w = torch::stable::contiguous(weight);
+  const Tensor x = to_contiguous(input), w = to_contiguous(weight);
   const Tensor output = empty_beside(input, call.output_size, input.scalar_type(), false);
   out.y = output.data_ptr();
   cpu::forward_direct(cpu_runtime(), call.problem, dtype_of(input), mask, x.data_ptr(), w.data_ptr(),
                       call.bias_data(), valid, out);
-  return channels_last ? channels_to_second(to_engine_layout(output)) : output;
+  return channels_last ? to_engine_layout(output) : output;
 }
 
 // "rows" computes the valid rows, "dense" is the framework's convolution, "direct" one of planes; by default
@@ -111,7 +111,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
     cpu::forward(runtime, problem, dtype, mask_view, x.data_ptr(), w.data_ptr(), call.bias_data(), valid,
                  out);
   }
-  return {output, call.public_out_mask(mask), call.public_window(call.window_sum)};
+  return {output, call.public_out_mask(mask), call.window_sum};
 }
 
 }  // namespace

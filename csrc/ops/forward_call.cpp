@@ -33,16 +33,17 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
   problem.fill_with_bias = !fill.has_value();
   problem.pad_is_valid = pad_is_valid;
   this->mask = make_mask(mask, input, mask_channels, problem);
-  if (bias) this->bias = torch::stable::contiguous(*bias);
+  if (bias) this->bias = to_contiguous(*bias);
 
   window_batch = mask ? mask->size(0) : 1;
-  Sizes window{window_batch};
+  Sizes window{window_batch, this->mask.view.window_channels};
   window.insert(window.end(), output_size.begin() + 2, output_size.end());
-  window.push_back(this->mask.view.window_channels);
   const ScalarType soft = this->mask.soft() ? this->mask.storage.scalar_type() : ScalarType::Float;
-  window_sum = torch::stable::new_empty(input, window, this->mask.soft() ? soft : ScalarType::Int);
+  const bool channels_last = window[1] > 1;  // the engine's layout, which of one channel is any
+  window_sum = empty_beside(input, window, this->mask.soft() ? soft : ScalarType::Int, channels_last);
   const bool fraction = problem.mask_update == MaskUpdate::kFraction;
-  out_mask = torch::stable::new_empty(input, window, fraction ? soft : ScalarType::Byte);
+  const ScalarType hard = !mask || this->mask.soft() ? ScalarType::Bool : mask->scalar_type();
+  out_mask = empty_beside(input, window, fraction ? soft : hard, channels_last);
 
   STD_TORCH_CHECK(weight_sum || !by_weight,
                   "maskconv_ext: weight_sum: got None, needs a tensor for normalization='weight'");
@@ -61,32 +62,22 @@ ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask,
 
 void ForwardCall::lay_out_weight_sum(bool channels_last) {
   if (!weight_sum) return;
-  weight_sum = channels_last ? to_engine_layout(*weight_sum) : torch::stable::contiguous(*weight_sum);
+  weight_sum = channels_last ? to_engine_layout(*weight_sum) : to_contiguous(*weight_sum);
 }
 
 cpu::MaskElement ForwardCall::out_mask_element() const {
   switch (out_mask.scalar_type()) {
-    case ScalarType::Byte:
-      return cpu::MaskElement::kUInt8;
+    case ScalarType::Float:
+      return cpu::MaskElement::kFloat32;
     case ScalarType::Double:
       return cpu::MaskElement::kFloat64;
     default:
-      return cpu::MaskElement::kFloat32;
+      return cpu::MaskElement::kUInt8;
   }
 }
 
-Tensor ForwardCall::public_window(const Tensor& tensor) const {
-  if (mask.view.window_channels > 1) return channels_to_second(tensor);
-  Sizes size{window_batch, 1};
-  size.insert(size.end(), output_size.begin() + 2, output_size.end());
-  return torch::stable::view(tensor, size);
-}
-
 Tensor ForwardCall::public_out_mask(const std::optional<Tensor>& mask) const {
-  const Tensor result = public_window(out_mask);
-  const bool hard = !this->mask.soft();
-  if (hard && problem.mask_update == MaskUpdate::kFraction) return result;
-  return torch::stable::to(result, mask ? mask->scalar_type() : ScalarType::Bool);
+  return mask && this->mask.soft() ? torch::stable::to(out_mask, mask->scalar_type()) : out_mask;
 }
 
 }  // namespace maskconv::ops

@@ -19,9 +19,7 @@ struct ForwardCall {
 
   // The element type that the engine writes for the output mask, before public_out_mask converts it.
   cpu::MaskElement out_mask_element() const;
-  // (window_batch, Gw, *O), from the engine's layout (window_batch, *O, Gw).
-  Tensor public_window(const Tensor& tensor) const;
-  // The same, in the dtype that callers get: the mask's own, or float32 where a soft rule met a hard mask.
+  // In the dtype that callers get: the mask's own, or float32 where a soft rule met a hard mask.
   Tensor public_out_mask(const std::optional<Tensor>& mask) const;
 
   const void* bias_data() const { return bias ? bias->data_ptr() : nullptr; }
@@ -35,7 +33,7 @@ struct ForwardCall {
   std::optional<Tensor> bias;
   std::optional<Tensor> weight_sum;  // (window_batch, K, *O), of accumulators
   Mask mask;
-  Tensor out_mask, window_sum;  // (window_batch, *O, Gw)
+  Tensor out_mask, window_sum;  // (window_batch, Gw, *O), in the engine's layout
 };
 
 }  // namespace maskconv::ops

@@ -14,8 +14,7 @@ Tensor forward_composite_cuda(const ForwardCall& call, const ConvArguments& argu
   const CountedWindows counted = count_windows_cuda(call, input);
   const bool masked = call.mask.view.kind != cpu::MaskKind::kNone;
   const Tensor selected = masked ? select_cuda(call.problem, call.mask, input) : input;
-  const Tensor output =
-      channels_to_second(to_engine_layout(convolve(selected, weight, std::nullopt, arguments)));
+  const Tensor output = to_engine_layout(convolve(selected, weight, std::nullopt, arguments));
 
   FinishArguments finish;
   finish.problem = call.problem;

@@ -77,8 +77,7 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
   const Tensor output = chosen.route == Route::kComposite
                             ? forward_composite_cuda(call, arguments, input, weight)
                             : forward_kernel_cuda(call, input, weight, chosen, row_order);
-  return {channels_last ? output : torch::stable::contiguous(output), call.public_out_mask(mask),
-          call.public_window(call.window_sum)};
+  return {channels_last ? output : to_contiguous(output), call.public_out_mask(mask), call.window_sum};
 }
 
 }  // namespace

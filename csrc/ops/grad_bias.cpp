@@ -51,8 +51,8 @@ struct GradBiasCall {
 Tensor grad_bias_cpu(Tensor grad, std::optional<Tensor> valid) {
   const GradBiasCall call(grad, valid);
   const GradBiasProblem& problem = call.problem;
-  const bool channels_last = channels_to_last(grad).is_contiguous();  // either layout is read as it is
-  const Tensor from = channels_last ? grad : torch::stable::contiguous(grad);
+  const bool channels_last = is_channels_last(grad);  // either layout is read as it is
+  const Tensor from = channels_last ? grad : to_contiguous(grad);
   const int64_t image = problem.positions * problem.filters;
   const cpu::Strides strides =
       channels_last ? cpu::Strides{image, problem.filters, 1} : cpu::Strides{image, 1, problem.positions};

@@ -24,9 +24,7 @@ struct GradInputCall {
                 const Sizes& mask_channels);
 
   // The result as the caller wants it.
-  Tensor result(bool channels_last) const {
-    return channels_last ? grad_input : torch::stable::contiguous(grad_input);
-  }
+  Tensor result(bool channels_last) const { return channels_last ? grad_input : to_contiguous(grad_input); }
 
   ConvProblem problem;
   Tensor grad_input;  // (N, C, *S), stored as (N, *S, C)
@@ -41,7 +39,7 @@ struct GradWeightCall {
                  const Sizes& mask_channels);
 
   // The result as the caller wants it, with zeros for an empty batch.
-  Tensor result() const { return torch::stable::contiguous(gradient ? grad_weight : zeros()); }
+  Tensor result() const { return to_contiguous(gradient ? grad_weight : zeros()); }
 
   ConvProblem problem;
   Tensor grad_weight;  // (K, C / groups, *R), stored as (K, *R, C / groups)

@@ -61,8 +61,8 @@ CountedWindows count_windows_cuda(const ForwardCall& call, const Tensor& input) 
 }
 
 Tensor select_cuda(const ConvProblem& problem, const Mask& mask, const Tensor& input) {
-  const bool channels_last = channels_to_last(input).is_contiguous();
-  const Tensor x = channels_last ? input : torch::stable::contiguous(input);
+  const bool channels_last = is_channels_last(input);
+  const Tensor x = channels_last ? input : to_contiguous(input);
   const Tensor selected = empty_beside(input, sizes_of(input), input.scalar_type(), true);
   SelectArguments arguments = select_arguments(problem, mask, x);
   arguments.channels_last = channels_last;

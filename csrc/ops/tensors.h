@@ -50,9 +50,28 @@ inline Tensor channels_to_second(const Tensor& tensor) {
   return call_aten("aten::permute", "", tensor, order);
 }
 
-// The layout every engine works on: (N, *S, C), contiguous. Free where the tensor is channels_last.
+// Whether the memory is (N, *S, C) without gaps. Asked of strides, as is what follows: a call of the
+// framework costs microseconds, and small convolutions take no more than that.
+inline bool is_channels_last(const Tensor& tensor) {
+  const auto sizes = tensor.sizes(), strides = tensor.strides();
+  const auto rank = static_cast<int64_t>(sizes.size());
+  int64_t stride = 1;
+  for (int64_t place = 0; place < rank; ++place) {
+    const int64_t axis = place == 0 ? 1 : place + 1 == rank ? 0 : rank - place;
+    if (sizes[axis] != 1 && strides[axis] != stride) return tensor.numel() == 0;
+    stride *= sizes[axis];
+  }
+  return true;
+}
+
+inline Tensor to_contiguous(const Tensor& tensor) {
+  return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+}
+
+// The layout every engine works on: (N, C, *S) whose memory is (N, *S, C).
 inline Tensor to_engine_layout(const Tensor& tensor) {
-  return torch::stable::contiguous(channels_to_last(tensor));
+  if (is_channels_last(tensor)) return tensor;
+  return channels_to_second(torch::stable::contiguous(channels_to_last(tensor)));
 }
 
 // An uninitialised (N, C, *S) tensor beside `like`; its memory is (N, *S, C) if channels_last.
