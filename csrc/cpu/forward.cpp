@@ -22,7 +22,7 @@ typename BlockProduct<T>::Factors factors_of(const Runtime& runtime, const ConvP
   typename BlockProduct<T>::Factors factors;
   for (size_t i = 0; i < parts.size(); ++i) {
     const MaskPart& part = mask.parts[i];
-    const SegmentLayout layout{table.taps(), 1, part.channels, false};
+    const SegmentLayout layout = SegmentLayout::each_tap(table, part.channels);
     factors.push_back(std::make_unique<Factor<T>>(
         runtime, table, input_source(problem, table, kUnmasked, parts[i], x), layout,
         forward_panels(runtime, problem, layout, weight, part.first_channel), part.first_channel));

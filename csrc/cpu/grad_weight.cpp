@@ -33,7 +33,8 @@ class WeightProduct {
         groups_(depthwise ? 1 : problem.groups),
         filters_(problem.filters),
         group_filters_(problem.filters / groups_),
-        layout_(SegmentLayout::choose(table, problem.channels / groups_, groups_, depthwise)),
+        layout_(depthwise ? SegmentLayout::each_tap(table, problem.channels)
+                          : SegmentLayout::choose(table, problem.channels / groups_, groups_, false)),
         reader_(runtime, table, source, layout_),
         grad_(static_cast<const T*>(grad.grad)),
         scale_(mask_of_gradient(grad, problem.filters)),

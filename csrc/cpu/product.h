@@ -205,7 +205,8 @@ class BlockProduct {
     TileOperands<Acc> operands;
     operands.weights = scratch.weights.data();
     operands.offset = factor.first_channel + int64_t{group} * factor.layout.channels + part.offset;
-    operands.length = part.length;
+    operands.length = depthwise_ ? factor.layout.channels : part.length;
+    operands.taps = factor.layout.taps;
     operands.ld = ld();
     operands.add = &part != &parts_.front();
     operands.sums = sums + int64_t{group} * padded_ + result;

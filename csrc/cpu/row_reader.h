@@ -12,7 +12,7 @@
 namespace maskconv::cpu {
 
 // A segment is what lies together of all that a row reads of one group: the channels of a tap, or, where
-// these are few, those of all taps of a line of the kernel.
+// these are few or each is multiplied by itself, those of all taps of a line of the kernel.
 struct SegmentLayout {
   int32_t segments;
   int32_t taps;      // of a segment
@@ -26,9 +26,13 @@ struct SegmentLayout {
   static SegmentLayout choose(const TapTable& table, int32_t channels, int32_t groups, bool depthwise) {
     constexpr int32_t kFewChannels = 16;  // up to these, a tap is over before its pointers are loaded
     const int32_t across = table.kernel(kAxes - 1);
-    if (!depthwise && groups == 1 && channels <= kFewChannels && across > 1 &&
-        table.step() * table.step() == 1)
+    const bool few = groups == 1 && channels <= kFewChannels;
+    if ((depthwise || few) && across > 1 && table.step() * table.step() == 1)
       return {table.taps() / across, across, channels, table.step() < 0};
+    return each_tap(table, channels);
+  }
+
+  static SegmentLayout each_tap(const TapTable& table, int32_t channels) {
     return {table.taps(), 1, channels, false};
   }
 };

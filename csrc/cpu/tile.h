@@ -15,6 +15,7 @@ struct TileOperands {
   int64_t segments;
   int64_t offset;  // added to every pointer of `rows`
   int64_t length;  // of what is read of every segment from there
+  int32_t taps;    // of a segment; depthwise only
   T* sums;         // (rows of a tile, ld)
   int64_t ld;
   bool add;       // to what is in sums
@@ -58,7 +59,8 @@ struct TileKernels {
   void (*multiply)(const TileOperands<T>&);
   void (*multiply_narrow)(const TileOperands<T>&);
 
-  // Depthwise: sums[i][c] = sum over segments of rows[s][i][offset + c] * weights[s][c], for c < length.
+  // Depthwise, `length` channels a tap: sums[i][c] = sum over segments s and their taps t of
+  // rows[s][i][offset + t * length + c] * weights[s][t * length + c], for c < length.
   int32_t channel_rows;
   void (*multiply_channels)(const TileOperands<T>&);
 

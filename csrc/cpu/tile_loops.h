@@ -63,13 +63,21 @@ int64_t multiply_channel_blocks(const TileOperands<T>& operands, int64_t from) {
       MASKCONV_UNROLL for (int v = 0; v < kVectors; ++v) tile[i][v] = V{};
     }
     for (int64_t s = 0; s < operands.segments; ++s) {
-      V weights[kVectors];
-      MASKCONV_UNROLL for (int v = 0; v < kVectors; ++v) {
-        weights[v] = *reinterpret_cast<const V*>(operands.weights[s] + from + v * kLanes);
-      }
+      const T* row[kRows];
       MASKCONV_UNROLL for (int i = 0; i < kRows; ++i) {
-        const V* values = reinterpret_cast<const V*>(operands.rows[s * kRows + i] + operands.offset + from);
-        MASKCONV_UNROLL for (int v = 0; v < kVectors; ++v) tile[i][v] += values[v] * weights[v];
+        row[i] = operands.rows[s * kRows + i] + operands.offset + from;
+      }
+      const T* weight = operands.weights[s] + from;
+      int64_t at = 0;
+      for (int32_t t = 0; t < operands.taps; ++t, at += operands.length) {
+        V weights[kVectors];
+        MASKCONV_UNROLL for (int v = 0; v < kVectors; ++v) {
+          weights[v] = *reinterpret_cast<const V*>(weight + at + v * kLanes);
+        }
+        MASKCONV_UNROLL for (int i = 0; i < kRows; ++i) {
+          const V* values = reinterpret_cast<const V*>(row[i] + at);
+          MASKCONV_UNROLL for (int v = 0; v < kVectors; ++v) tile[i][v] += values[v] * weights[v];
+        }
       }
     }
     store_sums<T, kBytes, kRows, kVectors>(tile, operands.sums + from, operands.ld, operands.add);
