@@ -111,20 +111,10 @@ def masked_conv(
         channels_last, conv_allows_tf32(),
     )  # fmt: skip
     sums = weight_sums(input, mask, weight, options, channels_last) if options.needs_weight_sum else None
-    forward = torch.ops.maskconv_ext.forward
-    chosen = candidate
-    if not chosen and input.device.type == "cuda" and tuning.is_on():
-
-        def run(name: str) -> object:
-            with torch.no_grad():
-                return forward(input, mask, weight, bias, *where, *how, *row_orders, sums, name)
-
-        chosen = tuning.fastest(
-            (_key(input), _key(mask), _key(weight), bias is None, options, *how[-2:], row_orders[0] is None),
-            forward_candidates(input, mask, weight, options), run,
-        )  # fmt: skip
     with _below_autograd(input, mask, weight, bias, sums):
-        output, out_mask, window_sum = forward(input, mask, weight, bias, *where, *how, *row_orders, sums, chosen)
+        output, out_mask, window_sum = tuning.call(
+            "forward", input, mask, weight, bias, *where, *how, *row_orders, sums, candidate=candidate
+        )
     if by_confidence and sums is not None:
         out_mask = confidence(sums, weight, mask)
     return output, out_mask, window_sum
@@ -139,20 +129,6 @@ def _below_autograd(*tensors: Tensor | None) -> AbstractContextManager[object]:
     ):
         return nullcontext()
     return torch._C._AutoDispatchBelowAutograd()
-
-
-def forward_candidates(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options) -> str:
-    """What could compute the call on its CUDA device, as the operator `candidates` writes it."""
-    geometry = options.geometry
-    return torch.ops.maskconv_ext.candidates(
-        "forward", input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation,
-        options.groups, 0 if mask is None else mask.shape[0], options.window_channels,
-        str(input.dtype).removeprefix("torch."), conv_allows_tf32(), [], options.needs_weight_sum,
-    )  # fmt: skip
-
-
-def _key(tensor: Tensor | None) -> tuple[object, ...]:
-    return () if tensor is None else (tensor.shape, tensor.dtype, tensor.device, tensor.data_ptr() % 16)
 
 
 def row_orders(

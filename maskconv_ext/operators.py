@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import tuning
 from .arguments import is_soft
 from .precision import conv_allows_tf32
 from .reference import per_filter, repeat_parts, scale_of
@@ -91,6 +92,7 @@ def _grad_input_fake(
     channels_last: bool,
     allow_tf32: bool,
     row_order: Tensor | None = None,
+    candidate: str = "",
 ) -> Tensor:
     return _empty(grad, input_size, grad.dtype, channels_last)
 
@@ -108,6 +110,7 @@ def _grad_weight_fake(
     groups: int,
     mask_channels: Ints,
     allow_tf32: bool,
+    candidate: str = "",
 ) -> Tensor:
     return grad.new_empty(tuple(weight_size))
 
@@ -198,23 +201,14 @@ def _forward_backward(
             xm = (selected * m).to(input.dtype)
     grad_input = grad_mask = grad_weight = None
     if needs_weight:
-        grad_weight = torch.ops.maskconv_ext.grad_weight(
-            grad_y, valid, scale, xm, read, weight.shape, *ctx.geometry, ctx.mask_channels, allow_tf32
+        grad_weight = tuning.call(
+            "grad_weight", grad_y, valid, scale, xm, read, weight.shape, *ctx.geometry, ctx.mask_channels, allow_tf32
         )
     if needs_input or needs_mask:
-        grad_input = grad_xm = torch.ops.maskconv_ext.grad_input(
-            grad_y,
-            valid,
-            scale,
-            read,
-            weight,
-            input.shape,
-            *ctx.geometry,
-            ctx.mask_channels,
-            ctx.channels_last,
-            allow_tf32,
-            ctx.row_order,
-        )
+        grad_input = grad_xm = tuning.call(
+            "grad_input", grad_y, valid, scale, read, weight, input.shape, *ctx.geometry, ctx.mask_channels,
+            ctx.channels_last, allow_tf32, ctx.row_order,
+        )  # fmt: skip
     if multiplies and needs_input:
         grad_input = (grad_xm * m).to(input.dtype)
     if needs_mask:
@@ -283,9 +277,11 @@ def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> T
     channels = grad_s.shape[1]
     ones = grad_s.new_ones((channels, 1, *weight.shape[2:]))
     size = (grad_s.shape[0], channels, *input.shape[2:])
+    # One of our own kernels on CUDA: the framework's may round sums to TF32.
     spread = torch.ops.maskconv_ext.grad_input(
-        grad_s, None, None, None, ones, size, stride, padding, dilation, channels, [], False, False
-    )
+        grad_s, None, None, None, ones, size, stride, padding, dilation, channels, [], False, False,
+        candidate="kernels" if grad_s.device.type == "cuda" else "",
+    )  # fmt: skip
     if len(ctx.mask_channels) <= 1:
         return spread
     return _sum_to_parts(per_filter(spread, input.shape[1]).expand(-1, *input.shape[1:]), ctx.mask_channels)
@@ -302,9 +298,9 @@ def _accumulate(
 ) -> Tensor:
     """a, or a / weight_sum where that is not 0, at every output."""
     normalization = "none" if weight_sum is None else "weight"
-    a: Tensor = torch.ops.maskconv_ext.forward(
-        input, mask, weight, None, *geometry, mask_channels, normalization, "any", 0.0, 0.0, False, channels_last,
-        conv_allows_tf32(), None, None, weight_sum,
+    a: Tensor = tuning.call(
+        "forward", input, mask, weight, None, *geometry, mask_channels, normalization, "any", 0.0, 0.0, False,
+        channels_last, conv_allows_tf32(), None, None, weight_sum,
     )[0]  # fmt: skip
     return a
 
@@ -323,7 +319,7 @@ def _through_gradient(
 
 
 def _grad_input_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, valid, scale, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _, _ = inputs
+    grad, valid, scale, mask, weight, _, *geometry, ctx.mask_channels, ctx.channels_last, _, _, _ = inputs
     assert mask is None or not mask.requires_grad, "grad_input takes the mask as given"
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, scale, mask, weight)
@@ -336,15 +332,15 @@ def _grad_input_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor | No
         a = _accumulate(grad_grad_input, mask, weight, ctx.geometry, ctx.mask_channels, ctx.channels_last)
         grad_grad, grad_scale = _through_gradient(ctx, a, grad, valid, scale)
     if ctx.needs_input_grad[4]:
-        grad_weight = torch.ops.maskconv_ext.grad_weight(
-            grad, valid, scale, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels,
+        grad_weight = tuning.call(
+            "grad_weight", grad, valid, scale, grad_grad_input, mask, weight.shape, *ctx.geometry, ctx.mask_channels,
             conv_allows_tf32(),
         )  # fmt: skip
-    return grad_grad, None, grad_scale, None, grad_weight, *[None] * 9
+    return grad_grad, None, grad_scale, None, grad_weight, *[None] * 10
 
 
 def _grad_weight_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, valid, scale, input, mask, _, *geometry, ctx.mask_channels, _ = inputs
+    grad, valid, scale, input, mask, _, *geometry, ctx.mask_channels, _, _ = inputs
     assert mask is None or not mask.requires_grad, "grad_weight takes the mask as given"
     ctx.geometry = tuple(geometry)
     ctx.save_for_backward(grad, valid, scale, input, mask)
@@ -357,11 +353,11 @@ def _grad_weight_backward(ctx: Any, grad_grad_weight: Tensor) -> tuple[Tensor | 
         a = _accumulate(input, mask, grad_grad_weight, ctx.geometry, ctx.mask_channels, False)
         grad_grad, grad_scale = _through_gradient(ctx, a, grad, valid, scale)
     if ctx.needs_input_grad[3]:
-        grad_input = torch.ops.maskconv_ext.grad_input(
-            grad, valid, scale, mask, grad_grad_weight, input.shape, *ctx.geometry, ctx.mask_channels, False,
-            conv_allows_tf32(),
+        grad_input = tuning.call(
+            "grad_input", grad, valid, scale, mask, grad_grad_weight, input.shape, *ctx.geometry, ctx.mask_channels,
+            False, conv_allows_tf32(),
         )  # fmt: skip
-    return grad_grad, None, grad_scale, grad_input, *[None] * 8
+    return grad_grad, None, grad_scale, grad_input, *[None] * 9
 
 
 def register() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from native_library import require_native
 
-from maskconv_ext import masked_conv2d, native
+from maskconv_ext import masked_conv2d, native, tuning
 
 SIZES = {1: (7,), 2: (6, 5), 3: (4, 3, 5)}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -132,6 +132,7 @@ def test_opcheck_of_row_orders(device, op, sample):
 
 
 CANDIDATES = {"cpu": ("rows",), "cuda": ("composite",)}
+WITH_CANDIDATES = ("forward", "grad_input", "grad_weight")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,22 @@ def test_candidates_agree(device, sample):
     for candidate in CANDIDATES[device]:
         for got, expected in zip(torch.ops.maskconv_ext.forward(*given, candidate=candidate), chosen):
             torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("op", WITH_CANDIDATES)
+def test_every_candidate_of_cuda_agrees(device, op, sample):
+    """Also those that run only where they are named."""
+    require_native()
+    torch.manual_seed(0)
+    given = arguments(op, sample, device)
+    operator = getattr(torch.ops.maskconv_ext, op)
+    expected = operator(*given, candidate="kernels")
+    # Products of TF32 and of bfloat16 are rounded alike; what the composite rounds between its passes is not.
+    tolerance = 3e-2 if given[0].dtype == torch.bfloat16 else 3e-3 if given[0].dtype == torch.float32 else 1e-9
+    for candidate in {"composite", *tuning.worth_trying(tuning.candidates(op, given))}:
+        torch.testing.assert_close(operator(*given, candidate=candidate), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("normalization", ["ratio", "mean", "sqrt", "none"])
@@ -175,10 +192,11 @@ def test_without_holes_the_dense_route_agrees(normalization, mask_update, memory
 
 def test_candidates_that_are_refused(device):
     require_native()
-    on_the_cpu = "candidate: got 'fast', needs one of '', 'rows', 'dense', 'direct'"
-    known = on_the_cpu if device == "cpu" else "named 'fast'; there are mma_"
-    with pytest.raises((RuntimeError, ValueError), match=known):
-        torch.ops.maskconv_ext.forward(*arguments("forward", "1-D", device), candidate="fast")
+    for op in WITH_CANDIDATES:
+        needs = "one of '', 'rows', 'dense', 'direct'" if op == "forward" else "''"
+        known = f"candidate: got 'fast', needs {needs}" if device == "cpu" else "named 'fast'; there are mma_"
+        with pytest.raises((RuntimeError, ValueError), match=known):
+            getattr(torch.ops.maskconv_ext, op)(*arguments(op, "1-D", device), candidate="fast")
     if device == "cpu":
         with pytest.raises(RuntimeError, match="'dense', which computes float32 without holes only"):
             torch.ops.maskconv_ext.forward(*arguments("forward", "2-D channels_last", device), candidate="dense")

@@ -71,17 +71,21 @@ struct GemmSmem {
 
   // Accumulators wait for the epilogue where the stages were. A lane of the epilogue reads two neighbouring
   // 16-byte chunks of a row when elements are half as wide as accumulators; exchanging the chunks of each
-  // pair in every other 128 bytes lets 8 such lanes meet no bank twice. Where two rows fill the banks, 8
-  // lanes of the epilogue read two neighbours, and 8 of the SIMT kernel write two that are 4 rows apart: so
-  // in every other four rows the two of a pair change places.
+  // pair in every other 128 bytes of accumulators lets 8 such lanes meet no bank twice. Where two rows fill
+  // the banks, 8 lanes of the epilogue read two neighbours, and 8 of the SIMT kernel write two that are 4
+  // rows apart: so in every other four rows the two of a pair change places.
   __device__ __forceinline__ Acc* accumulator(int32_t row, int32_t column) const {
     constexpr int32_t kPerChunk = kVectorBytes / sizeof(Acc);
+    constexpr int32_t kChunksPerRow = kConfig.block_n / kPerChunk;
     constexpr int32_t kChunksPerBankRow = 8;
-    const int32_t chunk = column / kPerChunk;
-    const int32_t place = chunk ^ (chunk / kChunksPerBankRow & 1);
     constexpr int32_t kRowBytes = tile_row_bytes(kConfig, kType);
-    if constexpr (kRowBytes == kHalfBankRow) row ^= row / 4 & 1;
-    return reinterpret_cast<Acc*>(stages + row * kRowBytes) + place * kPerChunk + column % kPerChunk;
+    int32_t chunk = column / kPerChunk;
+    if constexpr (kRowBytes == kHalfBankRow) {
+      row ^= row / 4 & 1;
+    } else {
+      chunk ^= (row * kChunksPerRow + chunk) / kChunksPerBankRow & 1;
+    }
+    return reinterpret_cast<Acc*>(stages + row * kRowBytes) + chunk * kPerChunk + column % kPerChunk;
   }
 };
 

@@ -39,13 +39,14 @@ void bind_candidates(py::module_& module) {
   module.def(
       "candidates",
       [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
-         const DeviceProperties& device, bool weight_sums) {
+         const DeviceProperties& device, int32_t window_channels, bool weight_sums) {
         const ConvProblem p = to_problem(problem);
-        if (weight_sums) return to_list(forward_candidates(p, to_dtype(dtype), aligned, device, 1, true));
-        return to_list(candidates_of(pass_named(pass), p, to_dtype(dtype), aligned, device));
+        const DType type = to_dtype(dtype);
+        if (weight_sums) return to_list(forward_candidates(p, type, aligned, device, window_channels, true));
+        return to_list(candidates_of(pass_named(pass), p, type, aligned, device, window_channels));
       },
       "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{},
-      "weight_sums"_a = false,
+      "window_channels"_a = 1, "weight_sums"_a = false,
       "What could run a pass (forward, grad_input, grad_weight), with estimates in microseconds.");
   module.def(
       "chosen",
@@ -60,14 +61,15 @@ void bind_candidates(py::module_& module) {
   module.def(
       "choice_of",
       [](const std::string& pass, const py::dict& problem, const std::string& dtype, bool aligned,
-         const DeviceProperties& device, int32_t window_channels) {
+         const DeviceProperties& device, int32_t window_channels, const std::string& wanted) {
         const ConvProblem p = to_problem(problem);
         const Candidate chosen =
-            choice_of(pass_named(pass), p, to_dtype(dtype), aligned, device, window_channels);
+            choice_of(pass_named(pass), p, to_dtype(dtype), aligned, device, window_channels, wanted);
         return py::object(to_list({chosen})[0]);
       },
       "pass"_a, "problem"_a, "dtype"_a, "aligned"_a = true, "device"_a = DeviceProperties{},
-      "window_channels"_a = 1, "The candidate that a launch takes, from memory where it was asked before.");
+      "window_channels"_a = 1, "wanted"_a = "",
+      "The candidate that a launch takes, from memory where it was asked before.");
   module.def("remembered_choices", &remembered_choices, "How many of them this thread remembers.");
 }
 

@@ -5,6 +5,7 @@
 #include "emulation/row_order_launch.h"
 #include "kernels/forward.cuh"
 #include "kernels/grad_input.cuh"
+#include "plan/choice.h"
 #include "plan/row_order.h"
 
 namespace maskconv::emulation {
@@ -41,12 +42,13 @@ py::dict grad_input_row_keys(const py::dict& problem, const py::dict& arrays, ui
   return keys_of<GradInput>(arguments, memory, arrays, {seed, preempt});
 }
 
-template <class Arguments>
+template <class Arguments, Pass kPass>
 bool pays(const py::dict& problem, const std::string& dtype, const DeviceProperties& device) {
   Arguments arguments;
   arguments.problem = to_problem(problem);
   arguments.dtype = to_dtype(dtype);
-  return expects_row_order_to_pay(arguments, device);
+  const Candidate chosen = choice_of(kPass, arguments.problem, arguments.dtype, true, device);
+  return expects_row_order_to_pay(arguments, chosen, device);
 }
 
 }  // namespace
@@ -58,10 +60,11 @@ void bind_row_order(py::module_& module) {
       "Writes the key and the number of each output position; returns the keys' bits and the counters.");
   module.def("grad_input_row_keys", &grad_input_row_keys, "problem"_a, "arrays"_a, "seed"_a = 0,
              "preempt"_a = false, "The same of input positions.");
-  module.def("expects_forward_order_to_pay", &pays<ForwardArguments>, "problem"_a, "dtype"_a,
+  module.def("expects_forward_order_to_pay", &pays<ForwardArguments, Pass::kForward>, "problem"_a, "dtype"_a,
              "device"_a = DeviceProperties{}, "Whether a forward without an order sorts its rows.");
-  module.def("expects_grad_input_order_to_pay", &pays<GradInputArguments>, "problem"_a, "dtype"_a,
-             "device"_a = DeviceProperties{}, "Whether a grad_input without an order sorts its rows.");
+  module.def("expects_grad_input_order_to_pay", &pays<GradInputArguments, Pass::kGradInput>, "problem"_a,
+             "dtype"_a, "device"_a = DeviceProperties{},
+             "Whether a grad_input without an order sorts its rows.");
   module.def("why_not_row_order", &why_not_row_order, "rows"_a,
              "Why so many rows cannot be ordered; empty if they can.");
 }

@@ -136,4 +136,13 @@ Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Siz
   return result;
 }
 
+void check_candidate(const std::string& candidate, const std::vector<std::string>& known) {
+  std::string needs = known.empty() ? "''" : "one of ''";
+  for (const std::string& name : known) {
+    if (candidate == name) return;
+    needs += ", '" + name + "'";
+  }
+  STD_TORCH_CHECK(candidate.empty(), "maskconv_ext: candidate: got '", candidate, "', needs ", needs);
+}
+
 }  // namespace maskconv::ops

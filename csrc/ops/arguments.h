@@ -43,6 +43,9 @@ struct Mask {
 Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Sizes& parts,
                ConvProblem& problem);
 
+// Throws, listing what there is, unless `candidate` is one of these or empty.
+void check_candidate(const std::string& candidate, const std::vector<std::string>& known);
+
 // Of the CPU engine, which has no tiles of rows.
 inline void check_no_row_order(const std::optional<Tensor>& row_order) {
   STD_TORCH_CHECK(!row_order, "maskconv_ext: row_order: got a tensor, needs None on the CPU");

@@ -41,19 +41,21 @@ DeviceProperties device_from(const std::vector<double>& numbers) {
 
 std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding,
                        Sizes dilation, int64_t groups, int64_t mask_batch, int64_t window_channels,
-                       std::string dtype, bool allow_tf32, std::vector<double> device, bool weight_sums) {
+                       std::string dtype, bool allow_tf32, std::vector<double> device, bool weight_sums,
+                       bool aligned) {
   ConvProblem problem =
       make_problem({input_size, weight_size, stride, padding, dilation, groups, allow_tf32});
   problem.mask_batch = mask_batch;
   const DType type = dtype_named(dtype);
   const DeviceProperties properties = device_from(device);
+  const auto windows = static_cast<int32_t>(window_channels);
   if (pass == "forward")
-    return to_lines(forward_candidates(problem, type, true, properties, static_cast<int32_t>(window_channels),
-                                       weight_sums));
-  if (pass == "grad_input") return to_lines(grad_input_candidates(problem, type, true, properties));
+    return to_lines(forward_candidates(problem, type, aligned, properties, windows, weight_sums));
+  if (pass == "grad_input")
+    return to_lines(grad_input_candidates(problem, type, aligned, properties, windows));
   STD_TORCH_CHECK(pass == "grad_weight", "maskconv_ext: pass: got '", pass,
                   "', needs forward, grad_input or grad_weight");
-  return to_lines(grad_weight_candidates(problem, type, true, properties));
+  return to_lines(grad_weight_candidates(problem, type, aligned, properties, windows));
 }
 
 // Whether the CPU takes its direct route.

@@ -2,15 +2,6 @@
 
 namespace maskconv::ops {
 
-void check_candidate(const std::string& candidate, const std::vector<std::string>& known) {
-  std::string list = "''";
-  for (const std::string& name : known) {
-    if (candidate == name) return;
-    list += ", '" + name + "'";
-  }
-  STD_TORCH_CHECK(candidate.empty(), "maskconv_ext: candidate: got '", candidate, "', needs one of ", list);
-}
-
 ForwardCall::ForwardCall(const Tensor& input, const std::optional<Tensor>& mask, const Tensor& weight,
                          const std::optional<Tensor>& bias, const ConvArguments& arguments,
                          const Sizes& mask_channels, const std::string& normalization,

@@ -8,9 +8,6 @@
 
 namespace maskconv::ops {
 
-// Throws, listing what there is, unless `candidate` is one of these or empty.
-void check_candidate(const std::string& candidate, const std::vector<std::string>& known);
-
 struct ForwardCall {
   ForwardCall(const Tensor& input, const std::optional<Tensor>& mask, const Tensor& weight,
               const std::optional<Tensor>& bias, const ConvArguments& arguments, const Sizes& mask_channels,

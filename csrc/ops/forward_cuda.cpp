@@ -5,8 +5,8 @@
 #ifdef MASKCONV_WITH_CUDA
 
 #include "launch/forward.h"
+#include "ops/composite_cuda.h"
 #include "ops/cuda_stream.h"
-#include "ops/forward_composite_cuda.h"
 #include "ops/masks_cuda.h"
 #include "ops/row_order.h"
 #include "plan/choice.h"
@@ -47,7 +47,7 @@ Tensor forward_kernel_cuda(const ForwardCall& call, const Tensor& input, const T
     arguments.mask = static_cast<const uint8_t*>(live->data_ptr());
   }
   arguments.input = x.data_ptr();
-  const std::optional<Tensor> order = choose_row_order(arguments, row_order, input);
+  const std::optional<Tensor> order = choose_row_order(arguments, chosen, row_order, input);
   arguments.row_order = row_order_data(order);
   launch_forward(arguments, chosen, current_stream(input));
   return output;
@@ -68,12 +68,9 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(Tensor input, std::optional<Tens
                    fill, pad_is_valid, weight_sum);
   call.lay_out_weight_sum(true);
   STD_TORCH_CHECK(call.problem.batch > 0, "maskconv_ext: input: the CUDA kernel needs a batch of at least 1");
-  const bool aligned = is_aligned(input.data_ptr()) && is_aligned(weight.data_ptr());
-  const auto ask = [&](auto about) {
-    return about(Pass::kForward, call.problem, dtype_of(input), aligned, current_device_properties(),
-                 call.mask.view.window_channels);
-  };
-  const Candidate chosen = candidate.empty() ? ask(choice_of) : choose(ask(candidates_of), candidate);
+  const Candidate chosen = choice_of(Pass::kForward, call.problem, dtype_of(input),
+                                     is_read_aligned(input) && is_read_aligned(weight),
+                                     current_device_properties(), call.mask.view.window_channels, candidate);
   const Tensor output = chosen.route == Route::kComposite
                             ? forward_composite_cuda(call, arguments, input, weight)
                             : forward_kernel_cuda(call, input, weight, chosen, row_order);

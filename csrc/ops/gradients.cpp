@@ -1,4 +1,4 @@
-// maskconv_ext::grad_input and maskconv_ext::grad_weight on the CPU.
+// maskconv_ext::grad_input and maskconv_ext::grad_weight on the CPU, which has one way to compute each.
 #include "ops/gradient_call.h"
 #include "ops/runtime.h"
 
@@ -9,8 +9,9 @@ namespace {
 Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> scale,
                       std::optional<Tensor> mask, Tensor weight, Sizes input_size, Sizes stride,
                       Sizes padding, Sizes dilation, int64_t groups, Sizes mask_channels, bool channels_last,
-                      bool allow_tf32, std::optional<Tensor> row_order) {
+                      bool allow_tf32, std::optional<Tensor> row_order, std::string candidate) {
   check_no_row_order(row_order);
+  check_candidate(candidate, {});
   const GradInputCall call(grad, valid, scale, mask, weight,
                            {input_size, sizes_of(weight), stride, padding, dilation, groups, allow_tf32},
                            mask_channels);
@@ -23,7 +24,9 @@ Tensor grad_input_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Te
 
 Tensor grad_weight_cpu(Tensor grad, std::optional<Tensor> valid, std::optional<Tensor> scale, Tensor input,
                        std::optional<Tensor> mask, Sizes weight_size, Sizes stride, Sizes padding,
-                       Sizes dilation, int64_t groups, Sizes mask_channels, bool allow_tf32) {
+                       Sizes dilation, int64_t groups, Sizes mask_channels, bool allow_tf32,
+                       std::string candidate) {
+  check_candidate(candidate, {});
   const GradWeightCall call(grad, valid, scale, input, mask,
                             {sizes_of(input), weight_size, stride, padding, dilation, groups, allow_tf32},
                             mask_channels);

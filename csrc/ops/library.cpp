@@ -25,18 +25,19 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
   library.def(
       "grad_input(Tensor grad, Tensor? valid, Tensor? scale, Tensor? mask, Tensor weight, SymInt[] "
       "input_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, "
-      "bool channels_last, bool allow_tf32, Tensor? row_order=None) -> Tensor");
+      "bool channels_last, bool allow_tf32, Tensor? row_order=None, str candidate=\"\") -> Tensor");
   library.def(
       "grad_weight(Tensor grad, Tensor? valid, Tensor? scale, Tensor input, Tensor? mask, SymInt[] "
       "weight_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, int groups, int[] mask_channels, "
-      "bool allow_tf32) -> Tensor");
+      "bool allow_tf32, str candidate=\"\") -> Tensor");
   // What the planner knows of a pass on CUDA: a line a candidate (plan/candidates.h). `device` has the
-  // numbers of a DeviceProperties, or none for the current device.
+  // numbers of a DeviceProperties, or none for the current device. `aligned`: the tensors start on 16-byte
+  // boundaries.
   library.def(
       "candidates(str pass_name, SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] "
       "padding, "
       "SymInt[] dilation, int groups, int mask_batch, int window_channels, str dtype, bool allow_tf32, "
-      "float[] device, bool weight_sums=False) -> str");
+      "float[] device, bool weight_sums=False, bool aligned=True) -> str");
   library.def(
       "cpu_prefers_direct(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, int groups, bool shared_mask, str dtype) -> bool");

@@ -39,10 +39,10 @@ Tensor build(const Arguments& arguments, const Tensor& like) {
 }
 
 template <class Arguments>
-std::optional<Tensor> choose(const Arguments& arguments, const std::optional<Tensor>& given,
-                             const Tensor& like) {
+std::optional<Tensor> choose(const Arguments& arguments, const Candidate& chosen,
+                             const std::optional<Tensor>& given, const Tensor& like) {
   if (!given) {
-    if (!expects_row_order_to_pay(arguments, current_device_properties())) return {};
+    if (!expects_row_order_to_pay(arguments, chosen, current_device_properties())) return {};
     return build(arguments, like);
   }
   check_device(*given, like, "row_order");
@@ -108,13 +108,13 @@ Tensor grad_input_row_order(Tensor valid, Tensor mask, int64_t batch, Sizes kern
 
 }  // namespace
 
-std::optional<Tensor> choose_row_order(const ForwardArguments& arguments, const std::optional<Tensor>& given,
-                                       const Tensor& like) {
-  return choose(arguments, given, like);
-}
-std::optional<Tensor> choose_row_order(const GradInputArguments& arguments,
+std::optional<Tensor> choose_row_order(const ForwardArguments& arguments, const Candidate& chosen,
                                        const std::optional<Tensor>& given, const Tensor& like) {
-  return choose(arguments, given, like);
+  return choose(arguments, chosen, given, like);
+}
+std::optional<Tensor> choose_row_order(const GradInputArguments& arguments, const Candidate& chosen,
+                                       const std::optional<Tensor>& given, const Tensor& like) {
+  return choose(arguments, chosen, given, like);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CUDA, library) {

@@ -8,11 +8,11 @@ namespace maskconv::ops {
 
 // The caller's order, its shape and type checked; what is in it only the device knows. It is trusted to be a
 // permutation: of another some rows are not written, but the kernels touch no memory that is no row's.
-// Without one an order built here where that is expected to pay, else none. An order is int32 (rows) that
-// stand for uint32; `like` says on what device.
-std::optional<Tensor> choose_row_order(const ForwardArguments& arguments, const std::optional<Tensor>& given,
-                                       const Tensor& like);
-std::optional<Tensor> choose_row_order(const GradInputArguments& arguments,
+// Without one an order built here where that is expected to pay for `chosen`, else none. An order is int32
+// (rows) that stand for uint32; `like` says on what device.
+std::optional<Tensor> choose_row_order(const ForwardArguments& arguments, const Candidate& chosen,
+                                       const std::optional<Tensor>& given, const Tensor& like);
+std::optional<Tensor> choose_row_order(const GradInputArguments& arguments, const Candidate& chosen,
                                        const std::optional<Tensor>& given, const Tensor& like);
 
 inline const uint32_t* row_order_data(const std::optional<Tensor>& order) {

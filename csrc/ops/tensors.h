@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "plan/dtype.h"
+#include "plan/gemm_planner.h"
 
 namespace maskconv::ops {
 
@@ -72,6 +73,11 @@ inline Tensor to_contiguous(const Tensor& tensor) {
 inline Tensor to_engine_layout(const Tensor& tensor) {
   if (is_channels_last(tensor)) return tensor;
   return channels_to_second(torch::stable::contiguous(channels_to_last(tensor)));
+}
+
+// Whether what the engines read, the tensor or its copy in their layout, starts where 16 bytes can be loaded.
+inline bool is_read_aligned(const Tensor& tensor) {
+  return is_aligned(tensor.data_ptr()) || !channels_to_last(tensor).is_contiguous();
 }
 
 // An uninitialised (N, C, *S) tensor beside `like`; its memory is (N, *S, C) if channels_last.

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "plan/channel_mask.h"
 #include "plan/depthwise.h"
 #include "plan/few_channels.h"
 #include "plan/forward_planner.h"
@@ -65,11 +66,25 @@ bool is_better(const Candidate& one, const Candidate& other) {
 }
 
 // The framework's convolution rounds its sums to the type of its output.
-Candidate composite_candidate(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
+Candidate forward_composite(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
   Candidate candidate{"composite", Route::kComposite, {}, {}, composite_cost(problem, dtype, device), {}};
   if (is_half(dtype))
     candidate.why_only_named =
         "sums are rounded to 16 bits, or overflow them, before they are scaled: only where it is named";
+  return candidate;
+}
+
+// Of either gradient. Scaling comes first here, so the sums are those of fp32 and rounded once, as our own
+// are; what is rounded beside is the scaled gradient, a factor, which in bf16 has the range of a float.
+Candidate gradient_composite(const ConvProblem& problem, DType dtype, const DeviceProperties& device,
+                             int32_t window_channels) {
+  Candidate candidate{"composite", Route::kComposite, {}, {}, gradient_composite_cost(problem, dtype, device),
+                      {}};
+  if (window_channels > kMaxMaskParts && window_channels != problem.filters)
+    candidate.why_not = "the composite scales by the windows of at most " + std::to_string(kMaxMaskParts) +
+                        " groups, or of one a filter, got " + std::to_string(window_channels);
+  if (dtype == DType::kFloat16)
+    candidate.why_only_named = "gradients may overflow 16 bits when they are scaled: only where it is named";
   return candidate;
 }
 
@@ -82,7 +97,7 @@ Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool alig
     if (candidate.route == Route::kDepthwise && candidate.runs() && window_channels > 1)
       candidate.why_not = "the depthwise kernel needs windows that all groups share, got " +
                           std::to_string(window_channels) + " a position";
-  candidates.push_back(composite_candidate(problem, dtype, device));
+  candidates.push_back(forward_composite(problem, dtype, device));
   if (!weight_sums) return candidates;
   const double sums = static_cast<double>(problem.window_batch() * problem.output_positions()) *
                       problem.filters * accumulator_bytes(dtype);
@@ -94,12 +109,14 @@ Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool alig
 }
 
 Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                                 const DeviceProperties& device) {
-  return product_candidates(problem, grad_input_shape(problem), dtype, aligned, device);
+                                 const DeviceProperties& device, int32_t window_channels) {
+  Candidates candidates = product_candidates(problem, grad_input_shape(problem), dtype, aligned, device);
+  candidates.push_back(gradient_composite(problem, dtype, device, window_channels));
+  return candidates;
 }
 
 Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                                  const DeviceProperties& device) {
+                                  const DeviceProperties& device, int32_t window_channels) {
   Candidates candidates;
   for (const GemmConfig& config : grad_weight::kConfigs) {
     Candidate candidate{name(config), Route::kGemm,
@@ -120,6 +137,7 @@ Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool 
     few.cost = work_cost(few_channels_work(problem, shape, dtype), Arithmetic::kGathered, device);
   }
   candidates.push_back(std::move(few));
+  candidates.push_back(gradient_composite(problem, dtype, device, window_channels));
   return candidates;
 }
 
@@ -156,7 +174,7 @@ std::string to_lines(const Candidates& candidates) {
     if (candidate.may_be_chosen()) {
       lines << candidate.cost.microseconds() << '\t' << candidate.cost.bound() << '\n';
     } else {
-      lines << '\t' << candidate.why_not << candidate.why_only_named << '\n';
+      lines << '\t' << (candidate.runs() ? candidate.why_only_named : candidate.why_not) << '\n';
     }
   }
   return lines.str();

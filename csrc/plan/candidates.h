@@ -26,14 +26,15 @@ struct Candidate {
 using Candidates = std::vector<Candidate>;
 
 // `aligned`: the tensors a pass loads 16 bytes at a time start on such boundaries. `window_channels`: Gw, of
-// windows that are counted before. `weight_sums`: every output meets one (ForwardArguments::weight_sum).
+// windows that are counted before, or that the gradient's scales belong to. `weight_sums`: every output meets
+// one (ForwardArguments::weight_sum).
 Candidates forward_candidates(const ConvProblem& problem, DType dtype, bool aligned,
                               const DeviceProperties& device, int32_t window_channels = 1,
                               bool weight_sums = false);
 Candidates grad_input_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                                 const DeviceProperties& device);
+                                 const DeviceProperties& device, int32_t window_channels = 1);
 Candidates grad_weight_candidates(const ConvProblem& problem, DType dtype, bool aligned,
-                                  const DeviceProperties& device);
+                                  const DeviceProperties& device, int32_t window_channels = 1);
 
 // The one named `wanted`; with an empty name, of those that run the one expected to be fastest; with
 // "kernels" the fastest of our own, which follow ConvProblem::allow_tf32 where the framework has a mind of

@@ -14,6 +14,7 @@ struct Question {
   bool aligned;
   DeviceProperties device;
   int32_t window_channels;
+  std::string wanted;
 
   auto operator<=>(const Question&) const = default;
 };
@@ -45,19 +46,19 @@ Candidates candidates_of(Pass pass, const ConvProblem& problem, DType dtype, boo
     case Pass::kForward:
       return forward_candidates(problem, dtype, aligned, device, window_channels);
     case Pass::kGradInput:
-      return grad_input_candidates(problem, dtype, aligned, device);
+      return grad_input_candidates(problem, dtype, aligned, device, window_channels);
     default:
-      return grad_weight_candidates(problem, dtype, aligned, device);
+      return grad_weight_candidates(problem, dtype, aligned, device, window_channels);
   }
 }
 
 Candidate choice_of(Pass pass, const ConvProblem& problem, DType dtype, bool aligned,
-                    const DeviceProperties& device, int32_t window_channels) {
-  const Question question{pass, without_rules(problem), dtype, aligned, device, window_channels};
+                    const DeviceProperties& device, int32_t window_channels, const std::string& wanted) {
+  const Question question{pass, without_rules(problem), dtype, aligned, device, window_channels, wanted};
   const auto found = remembered.find(question);
   if (found != remembered.end()) return found->second;
   const Candidate chosen =
-      choose(candidates_of(pass, question.problem, dtype, aligned, device, window_channels), "");
+      choose(candidates_of(pass, question.problem, dtype, aligned, device, window_channels), wanted);
   if (remembered.size() >= kMaxRemembered) remembered.clear();
   remembered.emplace(question, chosen);
   return chosen;

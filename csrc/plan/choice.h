@@ -1,5 +1,5 @@
 // Which kernel runs a pass: the choice among its candidates, remembered. Listing them takes some
-// microseconds, as long as a launch, and a training step asks five times a layer.
+// microseconds, as long as a launch, and a training step asks three times a layer.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +14,10 @@ enum class Pass : int32_t { kForward, kGradInput, kGradWeight };
 Candidates candidates_of(Pass pass, const ConvProblem& problem, DType dtype, bool aligned,
                          const DeviceProperties& device, int32_t window_channels = 1);
 
-// What `choose` takes of these, with its exceptions. Safe to call from any thread.
+// What `choose` takes of these for `wanted`, with its exceptions. Safe to call from any thread.
 Candidate choice_of(Pass pass, const ConvProblem& problem, DType dtype, bool aligned,
-                    const DeviceProperties& device, int32_t window_channels = 1);
+                    const DeviceProperties& device, int32_t window_channels = 1,
+                    const std::string& wanted = {});
 
 // Choices that the calling thread remembers.
 size_t remembered_choices();

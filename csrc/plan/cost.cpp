@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 namespace maskconv {
 namespace {
@@ -101,6 +102,33 @@ double attained_rate(Arithmetic arithmetic, const DeviceProperties& device) {
   }
 }
 
+// Channels of a group, as tensor cores take them: whole pieces of 16 bytes.
+double whole_vectors(int32_t channels, DType dtype) {
+  const double elements = static_cast<double>(kVectorBytes) / element_bytes(dtype);
+  return std::ceil(channels / elements) * elements;
+}
+
+// The framework's convolution, and passes that move so many bytes each.
+Cost framework_cost(const ConvProblem& problem, DType dtype, const DeviceProperties& device,
+                    std::initializer_list<double> passes) {
+  const bool half = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+  const bool tf32 = dtype == DType::kFloat32 && problem.allow_tf32;
+  const double rate = half   ? tensor_rate(device).peak  // of one multiprocessor
+                      : tf32 ? tensor_rate(device).peak / 2
+                             : fma_rate(dtype == DType::kFloat64, device);
+  double macs = static_cast<double>(problem.rows()) * weight_elements(problem);
+  if (half || tf32)
+    for (const int32_t channels : {problem.channels_per_group(), problem.filters_per_group()})
+      macs *= whole_vectors(channels, dtype) / std::max(channels, 1);
+  Cost cost = memory_cost(input_bytes(problem, dtype) + output_bytes(problem, dtype) +
+                              weight_elements(problem) * element_bytes(dtype),
+                          device);
+  cost.arithmetic = cycles_to_microseconds(macs / (kFrameworkShare * rate * device.multiprocessors), device);
+  for (const double bytes : passes)
+    if (bytes > 0) cost.overhead += memory_cost(bytes, device).microseconds();
+  return cost;
+}
+
 }  // namespace
 
 double Cost::microseconds() const { return std::max({arithmetic, l2, memory}) + overhead; }
@@ -150,19 +178,14 @@ Cost work_cost(const Work& work, Arithmetic arithmetic, const DeviceProperties& 
 }
 
 Cost composite_cost(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
-  const double x = input_bytes(problem, dtype), y = output_bytes(problem, dtype);
-  const double macs = static_cast<double>(problem.rows()) * weight_elements(problem);
-  const bool half = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-  const bool tf32 = dtype == DType::kFloat32 && problem.allow_tf32;
-  const double rate = half   ? tensor_rate(device).peak  // of one multiprocessor
-                      : tf32 ? tensor_rate(device).peak / 2
-                             : fma_rate(dtype == DType::kFloat64, device);
-  Cost cost = memory_cost(x + y + weight_elements(problem) * element_bytes(dtype), device);
-  cost.arithmetic = cycles_to_microseconds(macs / (kFrameworkShare * rate * device.multiprocessors), device);
-  const double selected = problem.mask_batch > 0 ? 2 * x : 0;
-  for (const double bytes : {selected, mask_bytes(problem), 2 * y})
-    if (bytes > 0) cost.overhead += memory_cost(bytes, device).microseconds();
-  return cost;
+  const double selected = problem.mask_batch > 0 ? 2 * input_bytes(problem, dtype) : 0;
+  return framework_cost(problem, dtype, device,
+                        {selected, mask_bytes(problem), 2 * output_bytes(problem, dtype)});
+}
+
+Cost gradient_composite_cost(const ConvProblem& problem, DType dtype, const DeviceProperties& device) {
+  const double selected = problem.mask_batch > 0 ? 2 * input_bytes(problem, dtype) : 0;
+  return framework_cost(problem, dtype, device, {selected, 2 * output_bytes(problem, dtype)});
 }
 
 }  // namespace maskconv

@@ -39,7 +39,11 @@ Cost gemm_cost(const GemmConfig& config, const ConvProblem& problem, const GemmS
 // Of a kernel that counts its own work.
 Cost work_cost(const Work& work, Arithmetic arithmetic, const DeviceProperties& device);
 
-// Selecting the input, the framework's convolution, and finishing its output in place.
+// Counting the windows, selecting the input, the framework's convolution, and finishing its output in place.
 Cost composite_cost(const ConvProblem& problem, DType dtype, const DeviceProperties& device);
+
+// Scaling the output's gradient, the framework's convolution, and selecting: the input before, or its
+// gradient in place.
+Cost gradient_composite_cost(const ConvProblem& problem, DType dtype, const DeviceProperties& device);
 
 }  // namespace maskconv

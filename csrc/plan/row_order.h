@@ -11,6 +11,7 @@
 #include <limits>
 #include <string>
 
+#include "plan/candidates.h"
 #include "plan/forward_params.h"
 #include "plan/gemm_planner.h"
 #include "plan/grad_input_params.h"
@@ -36,9 +37,11 @@ RowKeyParams<GradInputParams> make_row_key_params(const GradInputArguments& argu
 // Empty if rows can be ordered, else why not, as the end of a sentence.
 std::string why_not_row_order(int64_t rows);
 
-// Whether a launch should build itself an order. What share of the pixels is valid only the device knows, so
-// this asks what an all-ones mask would lose: at most a few percent.
-bool expects_row_order_to_pay(const ForwardArguments& arguments, const DeviceProperties& device);
-bool expects_row_order_to_pay(const GradInputArguments& arguments, const DeviceProperties& device);
+// Whether a launch of `chosen` should build itself an order. What share of the pixels is valid only the
+// device knows, so this asks what an all-ones mask would lose: at most a few percent.
+bool expects_row_order_to_pay(const ForwardArguments& arguments, const Candidate& chosen,
+                              const DeviceProperties& device);
+bool expects_row_order_to_pay(const GradInputArguments& arguments, const Candidate& chosen,
+                              const DeviceProperties& device);
 
 }  // namespace maskconv

@@ -1,5 +1,4 @@
 // Whether a launch sorts its rows without being told to.
-#include "plan/choice.h"
 #include "plan/forward_planner.h"
 #include "plan/grad_input_planner.h"
 #include "plan/row_order.h"
@@ -25,33 +24,26 @@ double sort_microseconds(int64_t rows, const RowKeyFormat& format, const DeviceP
   return launch(kBytesOfKeys) + launch(kBytesOfHistogram) + launch(0) + passes * launch(kBytesOfPass);
 }
 
-Candidate chosen_for(const ForwardArguments& arguments, const DeviceProperties& device) {
-  return choice_of(Pass::kForward, arguments.problem, arguments.dtype, operands_aligned(arguments), device,
-                   arguments.given.channels);
-}
-Candidate chosen_for(const GradInputArguments& arguments, const DeviceProperties& device) {
-  return choice_of(Pass::kGradInput, arguments.problem, arguments.dtype, operands_aligned(arguments), device);
-}
-
 // The order is compared with raster order.
 template <class Arguments>
-bool expects_to_pay(const Arguments& arguments, const DeviceProperties& device) {
+bool expects_to_pay(const Arguments& arguments, const Candidate& chosen, const DeviceProperties& device) {
   const ConvProblem& problem = arguments.problem;
   const int64_t rows = row_count(arguments);
   if (problem.mask_batch == 0 || problem.taps() == 1 || !why_not_row_order(rows).empty()) return false;
-  const Candidate chosen = chosen_for(arguments, device);
   return chosen.route == Route::kGemm && sort_microseconds(rows, row_key_format(arguments), device) <=
                                              kLargestShare * chosen.cost.microseconds();
 }
 
 }  // namespace
 
-bool expects_row_order_to_pay(const ForwardArguments& arguments, const DeviceProperties& device) {
-  return expects_to_pay(arguments, device);
+bool expects_row_order_to_pay(const ForwardArguments& arguments, const Candidate& chosen,
+                              const DeviceProperties& device) {
+  return expects_to_pay(arguments, chosen, device);
 }
 
-bool expects_row_order_to_pay(const GradInputArguments& arguments, const DeviceProperties& device) {
-  return expects_to_pay(arguments, device);
+bool expects_row_order_to_pay(const GradInputArguments& arguments, const Candidate& chosen,
+                              const DeviceProperties& device) {
+  return expects_to_pay(arguments, chosen, device);
 }
 
 }  // namespace maskconv

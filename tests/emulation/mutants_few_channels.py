@@ -25,6 +25,8 @@ FEW_CHANNELS = (
      "(row * kRowChunks + k / kChunkElements) * kVectorBytes", ("wrong",)),
     ("few: weights over the source", CONV, "stage + kConfig.block_m * kConfig.block_k * sizeof(Element)", "stage",
      ("race", "wrong")),
+    ("few: accumulators of all rows alike", "device/smem.cuh", "(row * kChunksPerRow + chunk) / kChunksPerBankRow",
+     "chunk / kChunksPerBankRow", ("counters",)),
     ("few: gradients unswizzled", WEIGHT, "swizzled<kWidth / kChunkElements>(k, element / kChunkElements)",
      "(k * (kWidth / kChunkElements) + element / kChunkElements) * kVectorBytes", ("wrong",)),
     ("few: input over the gradients", WEIGHT, "stage + kConfig.block_k * kConfig.block_m * sizeof(Element)", "stage",

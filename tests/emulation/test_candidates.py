@@ -91,12 +91,66 @@ def test_the_composite_of_16_bit_types_runs_only_by_name() -> None:
     assert _emulation.chosen("forward", strict.problem(), "float32") == "composite"
 
 
+@pytest.mark.parametrize("pass_name", PASSES[1:])
+def test_the_composite_of_gradients_runs_by_name_only_in_float16(pass_name: str) -> None:
+    """Where the scaled gradient may overflow; in bfloat16 it is a factor that is rounded, and the sums are not."""
+    blackwell = _emulation.DeviceProperties(compute_capability=100)  # of whose rate mma.sync reaches a quarter
+    for dtype in ("float16", "bfloat16", "float32"):
+        wide = replace(R50_14, dtype=dtype, allow_tf32=True)
+        found = candidates(pass_name, wide, device=blackwell)
+        assert found["composite"]["microseconds"] == min(c["microseconds"] for c in found.values() if not c["why_not"])
+        assert ("overflow" in found["composite"]["why_only_named"]) == (dtype == "float16")
+
+        def chosen(wanted: str, case: Case = wide) -> str:
+            return _emulation.chosen(pass_name, case.problem(), case.dtype, device=blackwell, wanted=wanted)
+
+        assert (chosen("") == "composite") == (dtype != "float16")
+        assert chosen("composite") == "composite" != chosen("kernels")
+
+
+@pytest.mark.parametrize("pass_name", PASSES[1:])
+def test_the_composite_scales_by_windows_that_a_launch_carries(pass_name: str) -> None:
+    groups = replace(R50_56, channels=130, filters=260, groups=65)
+    assert not candidates(pass_name, groups)["composite"]["why_not"]
+    reason = "the composite scales by the windows of at most 64 groups, or of one a filter, got 65"
+    assert candidates(pass_name, groups, window_channels=65)["composite"]["why_not"] == reason
+    each = replace(groups, filters=65, channels=65)
+    assert not candidates(pass_name, each, window_channels=65)["composite"]["why_not"]
+
+
+def test_passes_beside_the_framework_are_bytes() -> None:
+    """Scaling reads and writes the output's gradient; a mask is selected by, which reads and writes the input."""
+    strict = replace(R50_56, dtype="float32")
+    unmasked = replace(strict, mask_batch=0)
+    for pass_name in PASSES[1:]:
+        overhead = candidates(pass_name, strict)["composite"]["overhead"]
+        less = candidates(pass_name, unmasked)["composite"]["overhead"]
+        launch = candidates(pass_name, strict)["simt_64x64x8_s2"]["overhead"]
+        # As many channels as filters, so as many bytes.
+        assert overhead - launch == pytest.approx(2 * (less - launch))
+        assert overhead < candidates("forward", strict)["composite"]["overhead"], "no windows are counted"
+
+
+def test_the_framework_pads_few_channels_on_tensor_cores() -> None:
+    """To pieces of 16 bytes: 3 channels cost as much arithmetic as 8 in 16 bits, as 4 in TF32, as 3 in strict fp32."""
+    for dtype, tf32, whole in (("bfloat16", False, 8), ("float32", True, 4), ("float32", False, 3)):
+        for pass_name in PASSES:
+            few, more = (
+                candidates(pass_name, replace(R50_56, dtype=dtype, allow_tf32=tf32, channels=channels))["composite"]
+                for channels in (3, whole)
+            )
+            assert few["arithmetic"] == pytest.approx(more["arithmetic"])
+
+
 def test_narrow_layers_have_kernels_of_their_own() -> None:
     depthwise = replace(R50_56, channels=96, filters=96, groups=96, kernel=(1, 7, 7), padding=((0, 0), (3, 3), (3, 3)))
     rgb = replace(R50_56, channels=3)
     for pass_name in PASSES:
         assert _emulation.chosen(pass_name, depthwise.problem(), "bfloat16") == "depthwise"
-        assert _emulation.chosen(pass_name, rgb.problem(), "bfloat16") == "few_channels"
+        assert _emulation.chosen(pass_name, rgb.problem(), "bfloat16", wanted="kernels") == "few_channels"
+    # The gradient for the image has 3 of a tile's 32 columns, and the framework 3 of 8.
+    chosen = [_emulation.chosen(pass_name, rgb.problem(), "bfloat16") for pass_name in PASSES]
+    assert chosen == ["few_channels", "composite", "few_channels"]
     runs = [name for name, c in candidates("forward", R50_56).items() if not c["why_not"]]
     assert "depthwise" not in runs and "few_channels" not in runs
 
@@ -139,6 +193,14 @@ def some_question(rng: np.random.Generator) -> tuple[str, dict, str, dict]:
     return str(rng.choice(PASSES)), case.problem(), str(rng.choice(["bfloat16", "float32"])), options
 
 
+def test_a_name_is_part_of_the_question() -> None:
+    for wanted in ("", "composite", "simt_64x64x8_s2", "composite", ""):
+        choice = _emulation.choice_of("grad_input", R50_56.problem(), "bfloat16", wanted=wanted)
+        assert choice["name"] == _emulation.chosen("grad_input", R50_56.problem(), "bfloat16", wanted=wanted)
+    with pytest.raises(ValueError, match="no candidate is named 'fast'; there are mma_256x128x32_s4"):
+        _emulation.choice_of("grad_input", R50_56.problem(), "bfloat16", wanted="fast")
+
+
 def test_a_remembered_choice_is_the_one_that_would_be_made_anew() -> None:
     rng = np.random.default_rng(0)
     questions = [some_question(rng) for _ in range(2 * REMEMBERED)]
@@ -150,7 +212,7 @@ def test_a_remembered_choice_is_the_one_that_would_be_made_anew() -> None:
 
 
 def test_what_a_choice_depends_on() -> None:
-    """Windows of several groups, which the depthwise kernel does not take, are another question."""
+    """Windows of several groups, which the depthwise kernel does not take forward, are another question."""
     depthwise = replace(R50_56, channels=96, filters=96, groups=96).problem()
     names = [_emulation.choice_of("forward", depthwise, "bfloat16", window_channels=n)["name"] for n in (1, 96, 1)]
     assert names[0] == names[2] == "depthwise" != names[1]
@@ -174,7 +236,7 @@ def test_rules_of_masks_are_not_part_of_the_question() -> None:
 
 
 def test_a_question_without_an_answer_is_asked_again() -> None:
-    impossible = replace(R50_56, kernel=(11, 11, 11), size=(20, 20, 20), dtype="bfloat16").problem()
+    impossible = replace(R50_56, kernel=(11, 11, 11), size=(20, 20, 20), dtype="float16").problem()
     for _ in range(2):
         with pytest.raises(ValueError, match="no kernel takes the problem"):
-            _emulation.choice_of("grad_input", impossible, "bfloat16")
+            _emulation.choice_of("grad_input", impossible, "float16")

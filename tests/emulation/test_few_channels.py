@@ -179,14 +179,15 @@ def test_holes_cost_nothing():
     assert (forward_case.decode(done.output, case.dtype) == 7.0).all()
 
 
-@EACH_DTYPE
-def test_conflicts_and_sectors(dtype):
+@pytest.mark.parametrize(
+    "dtype, columns", [("float64", 16), ("float32", 16), *((dtype, n) for dtype in sorted(HALF) for n in (32, 64))]
+)
+def test_conflicts_and_sectors(dtype, columns):
     """Of a whole tile: no bank conflict, and a warp's request in the main loop few sectors.
 
     A request has 32 steps of a row, which are ten neighbouring taps and a bit: of half types pieces of two lines of the
     kernel, 2 x 42 bytes; on the ordinary cores 8 steps of four rows.
     """
-    columns = 64 if dtype in HALF else 16
     long = replace(RGB, dtype=dtype, filters=columns, size=(1, 16, 32), kernel=(1, 4, 7), mask_batch=0, bias=False)
     long = replace(long, padding=((0, 0), (1, 2), (3, 3)))  # as many rows as with one line of taps
     short = replace(long, kernel=(1, 1, 7), padding=((0, 0), (0, 0), (3, 3)))
