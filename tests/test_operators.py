@@ -188,6 +188,28 @@ def test_dots_and_selection(device, dtype, parts, layouts):
         torch.testing.assert_close(b, expected.to(dtype))
 
 
+@pytest.mark.parametrize("parts", [[], [1, 3]], ids=str)
+def test_gradients_of_dots_over_garbage(device, parts):
+    """To the second order: what lies in the holes changes none of them."""
+    require_native()
+    torch.manual_seed(0)
+    m = torch.rand(2, len(parts) or 1, 3, 5, device=device) < 0.5
+    holes = ~repeat_parts(m, parts).expand(2, 4, 3, 5)
+    factors = [torch.randn(2, 4, 3, 5, device=device, dtype=torch.float64) for _ in range(2)]
+    of_dots = torch.randn(2, len(parts) or 1, 3, 5, device=device, dtype=torch.float64)
+    found = []
+    for garbage in (0.0, torch.nan, torch.inf):
+        leaves = [factor.masked_fill(holes, garbage).requires_grad_() for factor in factors]
+        grad = torch.where(m, of_dots, garbage).requires_grad_()
+        dots = torch.ops.maskconv_ext.channel_dot(*leaves, m, parts)
+        first = torch.autograd.grad(dots, leaves, grad, create_graph=True)
+        second = torch.autograd.grad([(g**2).sum() for g in first], [*leaves, grad])
+        found.append((*first, *second))
+    for other in found[1:]:
+        for got, expected in zip(other, found[0]):
+            assert torch.equal(got, expected)
+
+
 CANDIDATES = {"cpu": ("rows",), "cuda": ("composite",)}
 
 
