@@ -23,7 +23,7 @@ from .weight_sums import confidence, weight_sums
 LIBRARY = Path(__file__).with_name("_native.so")
 # Above this many taps a row's bitset no longer fits beside the tiles in shared memory.
 CUDA_MAX_TAPS = 1024
-# More parts of a mask than this are no longer passed to a kernel with its parameters.
+# More parts of a mask than this, if not equal, are no longer passed to a kernel with its parameters.
 CUDA_MAX_MASK_PARTS = 64
 # The kernels need cp.async and mma.sync on bfloat16.
 CUDA_MIN_MAJOR = 8
@@ -76,9 +76,9 @@ def why_not(input: Tensor, options: Options, device: str) -> str:
         return f"there is no engine for {device} devices"
     if not has_cuda:
         return "the library was built without CUDA"
-    parts = len(options.mask_channels)
-    if CUDA_MAX_MASK_PARTS < parts < input.shape[1]:
-        return f"the mask has {parts} parts, and CUDA takes {CUDA_MAX_MASK_PARTS}, or one a channel"
+    parts = options.mask_channels
+    if len(parts) > CUDA_MAX_MASK_PARTS and len(set(parts)) > 1:
+        return f"the mask has {len(parts)} parts, and CUDA takes {CUDA_MAX_MASK_PARTS}, or equal ones"
     if options.geometry.taps > CUDA_MAX_TAPS:
         return f"the kernel has {options.geometry.taps} taps, and CUDA takes {CUDA_MAX_TAPS}"
     return "" if input.shape[0] > 0 else "the batch is empty"

@@ -6,6 +6,7 @@ derivatives of any order work.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,10 @@ def _output_size(input_size: Ints, weight_size: Ints, stride: Ints, padding: Int
         for i, (size, kernel) in enumerate(zip(input_size[2:], weight_size[2:], strict=True))
     ]
     return [input_size[0], weight_size[0], *spatial]
+
+
+def _sum_dtype(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def _empty(like: Tensor, size: Ints, dtype: torch.dtype, channels_last: bool) -> Tensor:
@@ -63,7 +68,7 @@ def _forward_fake(
     window = [1 if mask is None else mask.shape[0], window_channels, *size[2:]]
     sum_dtype, mask_dtype = torch.int32, torch.bool if mask is None else mask.dtype
     if mask is not None and is_soft(mask):
-        sum_dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+        sum_dtype = _sum_dtype(input)
     elif mask_update == "fraction":
         mask_dtype = torch.float32
     return (
@@ -75,6 +80,14 @@ def _forward_fake(
 
 def _grad_bias_fake(grad: Tensor, valid: Tensor | None) -> Tensor:
     return grad.new_empty((grad.shape[1],))
+
+
+def _channel_dot_fake(a: Tensor, b: Tensor, mask: Tensor, mask_channels: Ints) -> Tensor:
+    return _empty(a, (a.shape[0], mask.shape[1], *a.shape[2:]), _sum_dtype(a), channels_last=True)
+
+
+def _select_fake(input: Tensor, mask: Tensor, mask_channels: Ints) -> None:
+    return None
 
 
 def _grad_input_fake(
@@ -164,8 +177,7 @@ def _forward_backward(
 ) -> tuple[Tensor | None, ...]:
     input, mask, weight, out_mask, s, weight_sum = ctx.saved_tensors
     needs_input, needs_mask, needs_weight, needs_bias = ctx.needs_input_grad[:4]
-    input_dtype = input.dtype
-    compute = torch.float64 if input_dtype == torch.float64 else torch.float32
+    input_dtype, compute = input.dtype, _sum_dtype(input)
     if weight_sum is not None and input.device.type == "cpu":
         # What is divided by sums of weights would be rounded to 16 bits on its way, or overflow them.
         input, weight, grad_y = input.to(compute), weight.to(compute), grad_y.to(compute)
@@ -190,40 +202,43 @@ def _forward_backward(
     elif ctx.normalization not in ("none", "weight"):
         scale = torch.where(valid, scale_of(s.to(compute), window_size, ctx.normalization), 0.0)
 
+    grad_s = s.new_zeros(()) if grad_window_sum is None else grad_window_sum
+    if needs_mask and scale is not None:  # first, so that a is freed before what else is as large
+        a = _accumulate(input, mask, weight, ctx.geometry, ctx.mask_channels, channels_last=True)
+        exponent = -0.5 if ctx.normalization == "sqrt" else -1.0
+        of_scale = scale * exponent / torch.where(s != 0, s, 1.0)  # d scale / d s
+        grad_s = grad_s + _through_scale(grad_y, a, valid, scale) * of_scale
+        del a
+
     # a = sum of w * xm, with xm = (x if m != 0 else 0) * m. The operators apply a soft m too, but do not derive
-    # for it: where that is asked for, m multiplies here.
-    read, xm = mask, input
-    multiplies = needs_mask or (torch.is_grad_enabled() and mask is not None and mask.requires_grad)
-    if multiplies:
-        m = repeat_parts(mask, ctx.mask_channels).to(compute)
-        read, selected = mask != 0, torch.where(m != 0, input, 0.0)
-        if needs_weight:
-            xm = (selected * m).to(input.dtype)
+    # for it: where a graph is built, m multiplies here.
+    builds = torch.is_grad_enabled() and mask is not None and mask.requires_grad
+    read = mask != 0 if needs_mask or builds else mask
+    m = repeat_parts(mask, ctx.mask_channels).to(compute) if builds else None
     grad_input = grad_mask = grad_weight = None
     if needs_weight:
+        xm, mask_of_xm = input, mask
+        if m is not None:
+            xm, mask_of_xm = (torch.where(m != 0, input, 0.0) * m).to(input.dtype), read
         grad_weight = tuning.call(
-            "grad_weight", grad_y, valid, scale, xm, read, weight.shape, *ctx.geometry, ctx.mask_channels, allow_tf32
-        )
+            "grad_weight", grad_y, valid, scale, xm, mask_of_xm, weight.shape, *ctx.geometry, ctx.mask_channels,
+            allow_tf32,
+        )  # fmt: skip
     if needs_input or needs_mask:
-        grad_input = grad_xm = tuning.call(
+        grad_input = tuning.call(
             "grad_input", grad_y, valid, scale, read, weight, input.shape, *ctx.geometry, ctx.mask_channels,
             ctx.channels_last, allow_tf32, ctx.row_order,
         )  # fmt: skip
-    if multiplies and needs_input:
-        grad_input = (grad_xm * m).to(input.dtype)
     if needs_mask:
-        grad_m = _sum_to_parts(grad_xm.to(compute) * selected, ctx.mask_channels)
-        if grad_m.shape[0] != mask.shape[0]:
-            grad_m = grad_m.sum(0, keepdim=True)
-        grad_s = s.new_zeros(()) if grad_window_sum is None else grad_window_sum
-        if scale is not None:
-            a = _accumulate(input, mask, weight, ctx.geometry, ctx.mask_channels, ctx.channels_last)
-            exponent = -0.5 if ctx.normalization == "sqrt" else -1.0
-            of_scale = scale * exponent / torch.where(s != 0, s, 1.0)  # d scale / d s
-            grad_s = grad_s + _through_scale(grad_y, a, valid, scale) * of_scale
+        grad_m = torch.ops.maskconv_ext.channel_dot(grad_input, input, read, ctx.mask_channels)
         if ctx.mask_update == "fraction" and grad_out_mask is not None:
             grad_s = grad_s + grad_out_mask / window_size
-        grad_mask = (grad_m + _spread_window(grad_s.expand_as(s), input, weight, ctx)).to(mask.dtype)
+        grad_m = grad_m.sum_to_size(mask.shape) + _spread_window(grad_s.expand_as(s), input, weight, ctx)
+        grad_mask = grad_m.to(mask.dtype)
+    if m is not None and grad_input is not None:
+        grad_input = (grad_input * m).to(input.dtype)
+    elif needs_mask and needs_input:
+        torch.ops.maskconv_ext.select_(grad_input, mask, ctx.mask_channels)
     grad_weight_sum = None
     if weight_sum is not None and ctx.needs_input_grad[WEIGHT_SUM] and ctx.normalization == "weight":
         # d (a / weight_sum) / d weight_sum = -(a / weight_sum) / weight_sum, and grad_y is divided already
@@ -241,8 +256,26 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 def _through_scale(grad: Tensor, a: Tensor, valid: Tensor, scale: Tensor) -> Tensor:
     """The gradient of scale, by which a is multiplied where valid."""
-    products = torch.where(per_filter(valid, a.shape[1]), grad, 0.0).to(scale.dtype) * a
-    return products.unflatten(1, (scale.shape[1], -1)).sum(2).sum_to_size(scale.shape)
+    windows = valid.shape[1]
+    filters_of_each = [a.shape[1] // windows] * windows if windows > 1 else []
+    dots: Tensor = torch.ops.maskconv_ext.channel_dot(grad, a, valid, filters_of_each)
+    return dots.sum_to_size(scale.shape)
+
+
+def _channel_dot_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    a, b, mask, ctx.mask_channels = inputs
+    ctx.save_for_backward(a, b, mask)
+
+
+def _channel_dot_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    a, b, mask = ctx.saved_tensors
+    mask = mask != 0
+    # Selected first: what lies under 0 is in no product, of whatever order.
+    factor = repeat_parts(torch.where(mask, grad, 0.0), ctx.mask_channels)
+    selected = repeat_parts(mask, ctx.mask_channels)
+    wanted = zip(ctx.needs_input_grad, (b, a))
+    grads = [(torch.where(selected, other, 0.0) * factor).to(other.dtype) if needs else None for needs, other in wanted]
+    return *grads, None, None
 
 
 def _grad_bias_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -264,13 +297,6 @@ def _window_size(weight: Tensor, groups: int, mask_channels: Ints) -> int:
     return weight[0, 0].numel() * per_position
 
 
-def _sum_to_parts(tensor: Tensor, mask_channels: Ints) -> Tensor:
-    """Sum (N, C, *S) over the channels of each mask channel."""
-    if len(mask_channels) <= 1:
-        return tensor.sum(1, keepdim=True)
-    return torch.cat([part.sum(1, keepdim=True) for part in tensor.split(list(mask_channels), 1)], 1)
-
-
 def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> Tensor:
     """The gradient of the window sum for the mask: each position collects from the windows it lies in."""
     stride, padding, dilation, _ = ctx.geometry
@@ -282,9 +308,20 @@ def _spread_window(grad_s: Tensor, input: Tensor, weight: Tensor, ctx: Any) -> T
         grad_s, None, None, None, ones, size, stride, padding, dilation, channels, [], False, False,
         candidate="kernels" if grad_s.device.type == "cuda" else "",
     )  # fmt: skip
-    if len(ctx.mask_channels) <= 1:
-        return spread
-    return _sum_to_parts(per_filter(spread, input.shape[1]).expand(-1, *input.shape[1:]), ctx.mask_channels)
+    return spread if len(ctx.mask_channels) <= 1 else _sum_over_parts(spread, input.shape[1], ctx.mask_channels)
+
+
+def _sum_over_parts(of_groups: Tensor, channels: int, parts: Ints) -> Tensor:
+    """(N, groups, *S), which all channels of a group share, summed over the channels of each part."""
+    if len(parts) == channels:
+        return per_filter(of_groups, channels)
+    width = channels // of_groups.shape[1]
+    sums = []
+    for begin, end in itertools.pairwise(itertools.accumulate(parts, initial=0)):
+        counts = {g: min(end, (g + 1) * width) - max(begin, g * width) for g in range(begin // width, -(-end // width))}
+        shares = [count * of_groups[:, g : g + 1] for g, count in counts.items()]
+        sums.append(torch.cat(shares, 1).sum(1, keepdim=True))
+    return torch.cat(sums, 1)
 
 
 def _accumulate(
@@ -366,10 +403,12 @@ def register() -> None:
     for name, fake, setup, backward in (
         ("forward", _forward_fake, _forward_setup, _forward_backward),
         ("grad_bias", _grad_bias_fake, _grad_bias_setup, _grad_bias_backward),
+        ("channel_dot", _channel_dot_fake, _channel_dot_setup, _channel_dot_backward),
         ("grad_input", _grad_input_fake, _grad_input_setup, _grad_input_backward),
         ("grad_weight", _grad_weight_fake, _grad_weight_setup, _grad_weight_backward),
     ):
         library.register_fake(f"maskconv_ext::{name}", fake)
         library.register_autograd(f"maskconv_ext::{name}", backward, setup_context=setup)
+    library.register_fake("maskconv_ext::select_", _select_fake)
     library.register_fake("maskconv_ext::forward_row_order", _forward_row_order_fake)
     library.register_fake("maskconv_ext::grad_input_row_order", _grad_input_row_order_fake)

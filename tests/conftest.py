@@ -53,7 +53,8 @@ def may_decline(input: torch.Tensor, options: Options) -> bool:
     """What the native engine is documented to leave to the reference."""
     if input.device.type not in ("cpu", "cuda") or native.is_transformed():
         return True
-    many_parts = native.CUDA_MAX_MASK_PARTS < len(options.mask_channels) < input.shape[1]
+    parts = options.mask_channels
+    many_parts = len(parts) > native.CUDA_MAX_MASK_PARTS and len(set(parts)) > 1
     empty_or_huge = input.shape[0] == 0 or options.geometry.taps > native.CUDA_MAX_TAPS
     return input.device.type == "cuda" and (many_parts or empty_or_huge)
 

@@ -120,9 +120,10 @@ def test_masks_of_every_kind_run_on_cuda() -> None:
         explained = explain(x, mask, w, device="H200")
         assert explained.engine == "CUDA" and "passes before that count the windows" in explained.reason
     parts = meta(2, 65, 8, 8, dtype=torch.bool)
-    explained = explain(x, parts, w, mask_channels=(2,) * 65, device="H200")
+    assert explain(x, parts, w, mask_channels=(2,) * 65, device="H200").engine == "CUDA"
+    explained = explain(x, parts, w, mask_channels=(1,) * 64 + (66,), device="H200")
     assert explained.engine == "reference"
-    assert "the mask has 65 parts, and CUDA takes 64, or one a channel" in explained.reason
+    assert "the mask has 65 parts, and CUDA takes 64, or equal ones" in explained.reason
 
 
 @needs_cuda_build

@@ -35,6 +35,8 @@ ROWS = [
     dict(mask="soft", rank=3, kernel=2),
     dict(mask="soft channels", groups=2),
     dict(mask="soft parts", mask_channels=(3, 1), pad_is_valid=True),
+    dict(mask="soft parts", mask_channels=(1, 3), groups=2),
+    dict(mask="soft parts", mask_channels=(2, 2), mask_batch=1, groups=2),
     dict(normalization="mean"),
     dict(normalization="sqrt"),
     dict(normalization="none"),
@@ -62,6 +64,8 @@ LOWER_PRECISION_ROWS = [
     dict(mask="channels", normalization="sqrt"),
     dict(mask="soft", normalization="mean"),
     dict(mask="soft channels", mask_update="fraction", groups=2),
+    dict(mask="soft parts", mask_channels=(3, 1), groups=2),
+    dict(mask="soft", mask_update="confidence"),
     dict(mask_update="center", fill=math.nan),
     dict(mask="soft", bias_scale=100.0),  # y - bias would cancel
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 from maskconv_ext import masked_conv2d
 
 N, C, SIZE = 4, 64, 32
-# Window sums, scales, masks, weights as the framework packs them for this CPU, workspaces and partial sums: small beside
-# x and y, which are as large as each other.
+# Window sums, scales, masks, weights as the framework packs them for a CPU, workspaces and partial sums: small beside x
+# and y, which are as large as each other.
 SMALL = 0.25
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 
@@ -26,6 +27,24 @@ def large_allocations(run: Callable[[], object], unit: int) -> list[int]:
     events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
     del kept
     return [round(event.nbytes() / unit) for event in events if event.nbytes() > SMALL * unit]
+
+
+def peak_memory(run: Callable[[], object], device: str, unit: int) -> float:
+    """Above what was there before, in units."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        kept = run()
+        peak = torch.cuda.max_memory_allocated() - before
+    else:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            kept = run()
+        events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+        events.sort(key=lambda event: event.start_ns())
+        peak = max(itertools.accumulate(event.nbytes() for event in events))
+    del kept
+    return peak / unit
 
 
 def layer(dtype: torch.dtype = torch.float32, kind: str = "hard") -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
@@ -68,6 +87,27 @@ def test_forward_and_backward_allocate_their_results(dtype, kind: str, normaliza
     assert large_allocations(lambda: torch.autograd.grad(y, [x, w, b], grad), bytes_of(x)) == [1]
 
 
+@DTYPES
+@pytest.mark.parametrize("parts", [None, (C // 4, 3 * C // 4)], ids=["shared", "parts"])
+@pytest.mark.parametrize("normalization", ["ratio", "none"])
+def test_gradient_of_a_soft_mask(device, dtype, parts: tuple[int, ...] | None, normalization: str) -> None:
+    """One size of the input, or of the output, whichever is larger: the sums that the scale's gradient needs are freed
+    before the input's gradient comes, which is multiplied by the mask in its place. Beside it there is that of the
+    weight, and few maps of the mask's size in float32. On CUDA the sums are made of a copy, the input under the mask.
+    """
+    require_native()
+    x, _, w, b = layer(dtype)
+    x, w, b = (t.detach().to(device).requires_grad_() for t in (x, w, b))
+    m = torch.rand(N, len(parts or [1]), SIZE, SIZE, device=device).sub(0.4).relu().requires_grad_()
+
+    y, _ = masked_conv2d(x, m, w, b, padding=1, normalization=normalization, mask_channels=parts)
+    grad = torch.randn_like(y)
+    large = 2 if device == "cuda" and normalization == "ratio" else 1
+    few = (10 * bytes_of(m) + bytes_of(w)) / bytes_of(x)
+    peak = peak_memory(lambda: torch.autograd.grad(y, [x, m, w, b], grad), device, bytes_of(x))
+    assert peak <= large + few
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 def test_on_cuda_too(dtype) -> None:
@@ -79,14 +119,7 @@ def test_on_cuda_too(dtype) -> None:
     w = torch.randn(C, C, 3, 3, device="cuda", dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
 
     def peak(run: Callable[[], object]) -> float:
-        """Above what was there, in bytes of x."""
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        kept = run()
-        above = torch.cuda.max_memory_allocated() - before
-        del kept
-        return above / bytes_of(x)
+        return peak_memory(run, "cuda", bytes_of(x))
 
     y, _ = masked_conv2d(x, mask, w, padding=1)
     grad = torch.randn_like(y)

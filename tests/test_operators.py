@@ -7,6 +7,7 @@ import torch
 from native_library import require_native
 
 from maskconv_ext import masked_conv2d, native, tuning
+from maskconv_ext.reference import repeat_parts
 
 SIZES = {1: (7,), 2: (6, 5), 3: (4, 3, 5)}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -63,6 +64,12 @@ def arguments(op: str, sample: str, device: str):
     grad = leaf(2, 4, *(size - 1 for size in SIZES[rank]), layout=memory_format)
     window_channels = groups if form == "parts" else 1
     valid = torch.rand(1 if mask is None else 2, window_channels, *grad.shape[2:], device=device) < 0.7
+    if op in ("channel_dot", "select_"):
+        if mask is None:
+            mask = torch.ones(1, 1, *SIZES[rank], device=device)
+        x = x.detach() if op == "select_" else x  # no gradient goes through what is done in place
+        factors, mask = ((x,), mask.float()) if op == "select_" else ((x, leaf(*x.shape)), mask != 0)
+        return (*factors, mask, mask_channels)
     if op == "grad_bias":
         return (grad, None if forward[3] is None else valid)
     scale = None
@@ -84,7 +91,7 @@ def registered_operators() -> set[str]:
     return {name.removeprefix(prefix) for name in torch._C._dispatch_get_all_op_names() if name.startswith(prefix)}
 
 
-OPERATORS = ("forward", "grad_bias", "grad_input", "grad_weight")
+OPERATORS = ("forward", "grad_bias", "channel_dot", "select_", "grad_input", "grad_weight")
 ROW_ORDERS = ("forward_row_order", "grad_input_row_order")
 ABOUT = ("candidates", "cpu_prefers_direct", "build_info")  # what they say needs no tensors
 
@@ -129,6 +136,78 @@ def test_opcheck_of_row_orders(device, op, sample):
     require_native()
     torch.manual_seed(0)
     torch.library.opcheck(getattr(torch.ops.maskconv_ext, op).default, arguments(op, sample, device))
+
+
+def test_factors_and_masks_that_are_refused(device):
+    require_native()
+    ops = torch.ops.maskconv_ext
+    a, b, mask, parts = (
+        t.detach() if isinstance(t, torch.Tensor) else t for t in arguments("channel_dot", "2-D parts", device)
+    )
+    for wrong, message in (
+        ((a, b[:1], mask, parts), "b: needs the shape and dtype of a"),
+        ((a, b.double(), mask, parts), "b: needs the shape and dtype of a"),
+        ((a, b, mask.float(), parts), "mask: needs bool or uint8"),
+        ((a, b, mask, [2, 1]), "mask_channels: got a sum of 3, needs 4"),
+        ((a, b, mask[:, :1], parts), "mask: got 1 channels, needs one for each entry of mask_channels"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            ops.channel_dot(*wrong)
+    for wrong, message in (
+        ((a, mask, parts), "mask: needs a floating dtype"),
+        ((a[:, :, 1:, 1:], mask[:, :, 1:, 1:].float(), parts), "input: needs to be contiguous, or channels_last"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            ops.select_(*wrong)
+
+
+@pytest.mark.parametrize("layouts", ["first first", "last last", "first last"])
+@pytest.mark.parametrize("parts", [[], [1, 5], [1] * 6], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_dots_and_selection(device, dtype, parts, layouts):
+    """In every layout, over more positions than a block has, and over garbage in the holes."""
+    require_native()
+    torch.manual_seed(0)
+    for of_mask in (1, 3):
+        m = torch.rand(of_mask, len(parts) or 1, 17, 31, device=device, dtype=torch.float64).sub(0.4).relu()
+        per_channel = repeat_parts(m, parts).expand(3, 6 if parts else 1, 17, 31).expand(3, 6, 17, 31)
+        a, b = (
+            torch.where(per_channel != 0, torch.randn(3, 6, 17, 31, device=device), torch.nan)
+            .to(dtype)
+            .contiguous(memory_format=torch.channels_last if layout == "last" else torch.contiguous_format)
+            for layout in layouts.split()
+        )
+        products = torch.where(per_channel != 0, a.double() * b.double(), 0.0)
+        expected = torch.cat([part.sum(1, keepdim=True) for part in products.split(parts or [6], 1)], 1)
+        got = torch.ops.maskconv_ext.channel_dot(a, b, m != 0, parts)
+        assert got.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
+        stride, expected = b.stride(), torch.where(per_channel != 0, b.double() * per_channel, 0.0)
+        torch.ops.maskconv_ext.select_(b, m, parts)
+        assert b.stride() == stride
+        torch.testing.assert_close(b, expected.to(dtype))
+
+
+@pytest.mark.parametrize("parts", [[], [1, 3]], ids=str)
+def test_gradients_of_dots_over_garbage(device, parts):
+    """To the second order: what lies in the holes changes none of them."""
+    require_native()
+    torch.manual_seed(0)
+    m = torch.rand(2, len(parts) or 1, 3, 5, device=device) < 0.5
+    holes = ~repeat_parts(m, parts).expand(2, 4, 3, 5)
+    factors = [torch.randn(2, 4, 3, 5, device=device, dtype=torch.float64) for _ in range(2)]
+    of_dots = torch.randn(2, len(parts) or 1, 3, 5, device=device, dtype=torch.float64)
+    found = []
+    for garbage in (0.0, torch.nan, torch.inf):
+        leaves = [factor.masked_fill(holes, garbage).requires_grad_() for factor in factors]
+        grad = torch.where(m, of_dots, garbage).requires_grad_()
+        dots = torch.ops.maskconv_ext.channel_dot(*leaves, m, parts)
+        first = torch.autograd.grad(dots, leaves, grad, create_graph=True)
+        second = torch.autograd.grad([(g**2).sum() for g in first], [*leaves, grad])
+        found.append((*first, *second))
+    for other in found[1:]:
+        for got, expected in zip(other, found[0]):
+            assert torch.equal(got, expected)
 
 
 CANDIDATES = {"cpu": ("rows",), "cuda": ("composite",)}

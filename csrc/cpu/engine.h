@@ -108,6 +108,15 @@ void finish_border(const Runtime& runtime, const ConvProblem& problem, const Bor
 void grad_bias(const Runtime& runtime, const GradBiasProblem& problem, DType dtype, const void* grad,
                const Strides& strides, const uint8_t* valid, void* grad_bias);
 
+// dots (N, D, H, W, Cm), in the compute type: a * b, summed over the channels that each of a hard mask
+// covers, and 0 where that is. Of the problem only the input's batch, channels and positions count.
+void channel_dot(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+                 const void* a, const void* b, const Strides& strides, void* dots);
+
+// In place: (x where m != 0, else 0) * m, of a soft mask. Of the problem the same counts.
+void select(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
+            const Strides& strides, void* x);
+
 // grad_input (N, D, H, W, C): exactly 0 where m == 0, and times m for a soft mask.
 void grad_input(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask,
                 const OutputGradient& grad, const void* weight, void* grad_input);

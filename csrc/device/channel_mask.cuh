@@ -10,15 +10,10 @@ namespace maskconv {
 
 __device__ __forceinline__ int32_t mask_channel(const ChannelMask& mask, int32_t channel) {
   if (mask.shared()) return 0;
-  if (!mask.has_parts) return channel;
+  if (mask.part_channels > 0) return channel / mask.part_channels;
   int32_t part = 0;
-  while (channel >= mask.part_end[part]) ++part;
+  while (channel >= mask.ends[part]) ++part;
   return part;
-}
-
-// The input channels that read a channel of a mask with several end here.
-__device__ __forceinline__ int32_t part_end(const ChannelMask& mask, int32_t mask_channel) {
-  return mask.has_parts ? mask.part_end[mask_channel] : mask_channel + 1;
 }
 
 // What a value adds to a sum: hard ones count, whatever their byte; sums are already.

@@ -20,6 +20,7 @@ void bind_row_order(pybind11::module_& module);    // likewise
 void bind_depthwise(pybind11::module_& module);
 void bind_few_channels(pybind11::module_& module);
 void bind_grad_bias(pybind11::module_& module);
+void bind_channel_dot(pybind11::module_& module);
 void bind_masks(pybind11::module_& module);
 void bind_ptx_probe(pybind11::module_& module);
 void bind_faulty_kernels(pybind11::module_& module);

@@ -52,6 +52,7 @@ PYBIND11_MODULE(_emulation, module) {
   bind_depthwise(module);
   bind_few_channels(module);
   bind_grad_bias(module);
+  bind_channel_dot(module);
   bind_grad_weight(module);
   bind_candidates(module);
   bind_row_order(module);

@@ -27,8 +27,8 @@ __global__ void __launch_bounds__(kWindowThreads) sum_channels(const __grid_cons
     const int32_t begins = mask_channel(mask, first), last = mask_channel(mask, end - 1);
     for (int32_t m = begins + lane; m <= last; m += params.threads_per_sum) {
       // The part of a mask channel may begin before the group, and end after it.
-      const int32_t from = m == begins ? first : part_end(mask, m - 1);
-      const int32_t to = m == last ? end : part_end(mask, m);
+      const int32_t from = m == begins ? first : mask.part_begin(m);
+      const int32_t to = m == last ? end : mask.part_end(m);
       sum += static_cast<Sum>(to - from) * counted<Sum>(ptx::load_global(values + m));
     }
   }

@@ -68,6 +68,15 @@ ConvProblem make_problem(const ConvArguments& arguments) {
   return problem;
 }
 
+ConvProblem make_pointwise_problem(const Sizes& input_size) {
+  STD_TORCH_CHECK(input_size.size() >= 3 && input_size.size() <= 2 + kAxes, "maskconv_ext: input: got ",
+                  input_size.size(), " dimensions, needs 3, 4 or 5");
+  const size_t rank = input_size.size() - 2;
+  Sizes weight(input_size.size(), 1);
+  weight[1] = input_size[1];
+  return make_problem({input_size, weight, Sizes(rank, 1), Sizes(2 * rank, 0), Sizes(rank, 1), 1, false});
+}
+
 Sizes output_size(const ConvArguments& arguments) {
   Sizes size{arguments.input_size[0], arguments.weight_size[0]};
   for (size_t axis = 0; axis + 2 < arguments.input_size.size(); ++axis) {
@@ -143,6 +152,12 @@ void check_candidate(const std::string& candidate, const std::vector<std::string
     needs += ", '" + name + "'";
   }
   STD_TORCH_CHECK(candidate.empty(), "maskconv_ext: candidate: got '", candidate, "', needs ", needs);
+}
+
+cpu::Strides strides_of(const ConvProblem& problem, bool channels_last) {
+  const int64_t channels = problem.channels, positions = problem.input_positions();
+  const int64_t image = channels * positions;
+  return channels_last ? cpu::Strides{image, channels, 1} : cpu::Strides{image, 1, positions};
 }
 
 }  // namespace maskconv::ops

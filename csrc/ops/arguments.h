@@ -25,6 +25,9 @@ struct ConvArguments {
 // Everything but the mask, the normalisation and the fill.
 ConvProblem make_problem(const ConvArguments& arguments);
 
+// Of operators that go position by position, in terms of a convolution: its batch, channels and input.
+ConvProblem make_pointwise_problem(const Sizes& input_size);
+
 // (N, K, *O).
 Sizes output_size(const ConvArguments& arguments);
 
@@ -45,6 +48,10 @@ Mask make_mask(const std::optional<Tensor>& mask, const Tensor& input, const Siz
 
 // Throws, listing what there is, unless `candidate` is one of these or empty.
 void check_candidate(const std::string& candidate, const std::vector<std::string>& known);
+
+// An array (N, C, *S) as the CPU engine reads it: where it lies, if its channels or its positions are
+// contiguous.
+cpu::Strides strides_of(const ConvProblem& problem, bool channels_last);
 
 // Of the CPU engine, which has no tiles of rows.
 inline void check_no_row_order(const std::optional<Tensor>& row_order) {

@@ -20,6 +20,11 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "Tensor)");
   // The gradient of the output summed over all positions, or those that are `valid`: that of the bias.
   library.def("grad_bias(Tensor grad, Tensor? valid) -> Tensor");
+  // a * b where the mask is not 0, else 0, summed over the channels that each of the mask covers: in the type
+  // of sums, (N, Cm, *S). Where the mask is 0 neither is read.
+  library.def("channel_dot(Tensor a, Tensor b, Tensor mask, int[] mask_channels) -> Tensor");
+  // (input where m != 0, else 0) * m in its place, of a soft mask; no gradient goes through it.
+  library.def("select_(Tensor(a!) input, Tensor mask, int[] mask_channels) -> ()");
   // Through the accumulator a, whose gradient is scale * grad where `valid`, else 0: grad is read nowhere
   // else. `scale` is in the type of sums, shaped as `valid`, and 0 where that is false; None stands for 1.
   library.def(

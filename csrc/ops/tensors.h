@@ -77,7 +77,7 @@ inline Tensor to_engine_layout(const Tensor& tensor) {
 
 // Whether what the engines read, the tensor or its copy in their layout, starts where 16 bytes can be loaded.
 inline bool is_read_aligned(const Tensor& tensor) {
-  return is_aligned(tensor.data_ptr()) || !channels_to_last(tensor).is_contiguous();
+  return is_aligned(tensor.data_ptr()) || !is_channels_last(tensor);
 }
 
 // An uninitialised (N, C, *S) tensor beside `like`; its memory is (N, *S, C) if channels_last.

@@ -17,21 +17,32 @@ struct ChannelMask {
   // everything is valid.
   const void* data = nullptr;
   bool soft = false;
-  int32_t channels = 1;                  // Cm; 1: shared by all channels of the input
-  bool has_parts = false;                // else mask channel i, of several, is that of input channel i
-  int32_t part_end[kMaxMaskParts] = {};  // mask channel i is that of the input channels up to this one
+  int32_t channels = 1;              // Cm; 1: shared by all channels of the input
+  int32_t part_channels = 0;         // input channels of each mask channel, if all have as many; else 0, and
+  int32_t ends[kMaxMaskParts] = {};  // mask channel i is that of the input channels up to this one
 
   constexpr bool shared() const { return channels == 1; }
+  // The input channels of a mask channel of several are [part_begin, part_end).
+  constexpr int32_t part_end(int32_t mask_channel) const {
+    return part_channels > 0 ? (mask_channel + 1) * part_channels : ends[mask_channel];
+  }
+  constexpr int32_t part_begin(int32_t mask_channel) const {
+    return mask_channel > 0 ? part_end(mask_channel - 1) : 0;
+  }
 };
+
+inline bool equal_parts(const std::vector<int32_t>& parts) {
+  bool equal = true;
+  for (const int32_t channels : parts) equal = equal && channels == parts[0];
+  return equal;
+}
 
 // Empty if the kernels take a mask whose channels cover so many input channels each, else why not, as the end
 // of a sentence.
 inline std::string why_not_parts(const std::vector<int32_t>& parts) {
-  bool single = true;
-  for (const int32_t channels : parts) single = single && channels == 1;
-  if (single || parts.size() <= size_t{kMaxMaskParts}) return {};
+  if (parts.size() <= size_t{kMaxMaskParts} || equal_parts(parts)) return {};
   return "the mask has " + std::to_string(parts.size()) + " parts; the CUDA kernels take at most " +
-         std::to_string(kMaxMaskParts) + ", or one a channel";
+         std::to_string(kMaxMaskParts) + ", or equal ones";
 }
 
 // `parts`: how many input channels each mask channel covers; with one, or none, the mask is shared.
@@ -43,12 +54,11 @@ inline ChannelMask make_channel_mask(const void* data, bool soft, const std::vec
   mask.soft = soft;
   if (parts.size() <= 1) return mask;
   mask.channels = static_cast<int32_t>(parts.size());
-  int32_t end = 0;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    mask.has_parts = mask.has_parts || parts[i] != 1;
-    end += parts[i];
-    if (i < size_t{kMaxMaskParts}) mask.part_end[i] = end;
+  if (equal_parts(parts)) {
+    mask.part_channels = parts[0];
+    return mask;
   }
+  for (size_t i = 0; i < parts.size(); ++i) mask.ends[i] = mask.part_begin(int32_t(i)) + parts[i];
   return mask;
 }
 

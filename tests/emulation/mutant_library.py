@@ -31,6 +31,7 @@ ARRAYS = {
     "grad_input_row_keys": ("mask", "valid", "keys", "numbers"),
     "window": ("mask", "channel_sums", "window_sum", "valid", "fraction"),
     "select": ("mask", "x", "selected"),
+    "channel_dot": ("mask", "a", "b", "dots"),
     "finish": ("window_sum", "valid", "bias", "weight_sum", "y"),
 }
 
@@ -104,6 +105,13 @@ class MutantLibrary:
     def select(self, problem: Numbers, dtype: str, mask: Numbers, arrays: Numbers, channels_last: bool) -> Numbers:
         arrays = {**arrays, "mask": mask["data"]}
         return self._of_mask("select", problem, dtype, mask["soft"], mask["parts"], arrays, channels_last)
+
+    def channel_dot(
+        self, problem: Numbers, dtype: str, mask: Numbers, arrays: Numbers, seed: int, preempt: bool
+    ) -> Numbers:
+        return self._of_mask(
+            "channel_dot", problem, dtype, mask["soft"], mask["parts"], {**arrays, "mask": mask["data"]}
+        )
 
     def finish(self, problem: Numbers, dtype: str, windows: Numbers, arrays: Numbers) -> Numbers:
         arrays = {**arrays, "window_sum": windows["sum"], "valid": windows["valid"]}

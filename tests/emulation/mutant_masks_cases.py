@@ -16,6 +16,7 @@ WINDOW_CASES = [
 SELECT_CASES = [
     (per_channel(72, batch=2, size=(1, 1, 72)), "planes"),  # vectors on both sides, tails of tiles
     (Case(channels=8, parts=(3, 5), size=(1, 1, 40)), "planes"),
+    (Case(channels=12, parts=(4, 4, 4), size=(1, 1, 9)), "rows"),
     (Case(dtype="float32", soft=True, channels=5, batch=2, size=(1, 3, 11)), "planes"),
     (per_channel(24, size=(1, 6, 7)), "rows"),
     (Case(dtype="float32", soft=True, channels=37, batch=3, mask_batch=1, size=(1, 2, 5)), "rows"),

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutants_channel_dot import CHANNEL_DOTS
 from mutants_depthwise import DEPTHWISE
 from mutants_few_channels import FEW_CHANNELS
 from mutants_grad_weight import GRAD_WEIGHT
@@ -57,7 +58,7 @@ ROW_BLOCKS = "device/row_blocks.cuh"
 BARRIER = "__syncthreads();"
 PASSES = (
     "forward", "forward_tf32", "grad_input", "grad_input_tf32", "grad_weight", "grad_weight_tf32", "grad_bias",
-    "masks", "depthwise", "few_channels",
+    "channel_dot", "masks", "depthwise", "few_channels",
 )  # fmt: skip
 
 FORWARD_MUTANTS = (
@@ -296,6 +297,7 @@ GRAD_BIAS_MUTANTS = tuple(
 )  # fmt: skip
 GRAD_WEIGHT_MUTANTS = tuple(Mutant(*fields, "grad_weight") for fields in GRAD_WEIGHT)
 ROW_ORDER_MUTANTS = tuple(Mutant(*fields) for fields in ROW_ORDER)
+CHANNEL_DOT_MUTANTS = tuple(Mutant(*fields, "channel_dot") for fields in CHANNEL_DOTS)
 MASKS_MUTANTS = tuple(Mutant(*fields, "masks") for fields in MASKS)
 TF32_MUTANTS = tuple(Mutant(*fields) for fields in TF32)
 DEPTHWISE_MUTANTS = tuple(Mutant(*fields, "depthwise") for fields in DEPTHWISE)
@@ -303,7 +305,7 @@ WEIGHT_SUM_MUTANTS = tuple(Mutant(*fields) for fields in WEIGHT_SUMS)
 FEW_CHANNELS_MUTANTS = tuple(Mutant(*fields, "few_channels") for fields in FEW_CHANNELS)
 MUTANTS = (
     *FORWARD_MUTANTS, *GRAD_INPUT_MUTANTS, *ROW_ORDER_MUTANTS, *GRAD_WEIGHT_MUTANTS, *GRAD_BIAS_MUTANTS,
-    *MASKS_MUTANTS, *TF32_MUTANTS, *DEPTHWISE_MUTANTS, *FEW_CHANNELS_MUTANTS, *WEIGHT_SUM_MUTANTS,
+    *CHANNEL_DOT_MUTANTS, *MASKS_MUTANTS, *TF32_MUTANTS, *DEPTHWISE_MUTANTS, *FEW_CHANNELS_MUTANTS, *WEIGHT_SUM_MUTANTS,
 )  # fmt: skip
 
 

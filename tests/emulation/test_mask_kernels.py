@@ -216,6 +216,6 @@ def test_no_images():
 
 def test_masks_that_are_refused():
     most = native.CUDA_MAX_MASK_PARTS
-    assert _emulation.why_not_parts([1] * 500) == _emulation.why_not_parts([2] * most) == ""
-    with pytest.raises(ValueError, match="the mask has 65 parts; the CUDA kernels take at most 64, or one a channel"):
-        check_window(_emulation, Case(channels=130, parts=(2,) * (most + 1)))
+    assert _emulation.why_not_parts([2] * 500) == _emulation.why_not_parts([3] + [2] * (most - 1)) == ""
+    with pytest.raises(ValueError, match="the mask has 65 parts; the CUDA kernels take at most 64, or equal ones"):
+        check_window(_emulation, Case(channels=131, parts=(3,) + (2,) * most))
