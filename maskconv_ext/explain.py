@@ -181,13 +181,14 @@ def _candidate(line: str) -> Candidate:
 
 def _cpu_route(input: Tensor, mask: Tensor | None, weight: Tensor, options: Options, dtype: str) -> str:
     geometry = options.geometry
-    if torch.ops.maskconv_ext.cpu_prefers_direct(
-        input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
-        mask is None or mask.shape[1] == 1, dtype,
-    ):  # fmt: skip
-        return "route direct: lines of outputs, plane by plane, for few channels and depthwise sequences"
     whole = mask is None or (not is_soft(mask) and bool((mask != 0).all()))
-    if whole and dtype == "float32" and not options.needs_weight_sum:
+    route = torch.ops.maskconv_ext.cpu_route(
+        input.shape, weight.shape, geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups,
+        mask is None or mask.shape[1] == 1, whole, options.needs_weight_sum, native.is_channels_last(input, weight),
+        dtype,
+    )  # fmt: skip
+    if route == "direct":
+        return "route direct: lines of outputs, plane by plane, for few channels and depthwise sequences"
+    if route == "dense":
         return "route dense: the framework's convolution, and the borders finished afterwards; nothing is masked"
-    valid = reference.valid_share(mask, options)
-    return f"route rows: tiles of the valid outputs alone, {valid:.0%} of all"
+    return f"route rows: tiles of the valid outputs alone, {reference.valid_share(mask, options):.0%} of all"

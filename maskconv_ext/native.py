@@ -102,7 +102,7 @@ def masked_conv(
     """As `reference.masked_conv`, through the compiled operator."""
     geometry = options.geometry
     where = (geometry.stride, geometry.flat_padding(), geometry.dilation, options.groups)
-    channels_last = _is_channels_last(input, weight)
+    channels_last = is_channels_last(input, weight)
     # Of "confidence", a filter's output is valid where its sum of weights is not 0, and the mask made of them.
     by_confidence = options.mask_update == "confidence"
     how = (
@@ -182,7 +182,7 @@ def _op_mask_channels(mask: Tensor | None, parts: tuple[int, ...]) -> list[int]:
     return [] if mask is None or len(parts) == 1 else list(parts)
 
 
-def _is_channels_last(input: Tensor, weight: Tensor) -> bool:
+def is_channels_last(input: Tensor, weight: Tensor) -> bool:
     """F.conv2d's rule: either of the two asks for it."""
     return _asks_for_channels_last(input) or _asks_for_channels_last(weight)
 

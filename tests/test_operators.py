@@ -93,7 +93,7 @@ def registered_operators() -> set[str]:
 
 OPERATORS = ("forward", "grad_bias", "channel_dot", "select_", "grad_input", "grad_weight")
 ROW_ORDERS = ("forward_row_order", "grad_input_row_order")
-ABOUT = ("candidates", "cpu_prefers_direct", "build_info")  # what they say needs no tensors
+ABOUT = ("candidates", "cpu_route", "build_info")  # what they say needs no tensors
 
 
 def test_every_operator_is_checked():

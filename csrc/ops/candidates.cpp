@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "cpu/direct.h"
+#include "cpu/route.h"
 #include "ops/arguments.h"
 #ifdef MASKCONV_WITH_CUDA
 #include "launch/device.h"
@@ -58,21 +58,30 @@ std::string candidates(std::string pass, Sizes input_size, Sizes weight_size, Si
   return to_lines(grad_weight_candidates(problem, type, aligned, properties, windows));
 }
 
-// Whether the CPU takes its direct route.
-bool cpu_prefers_direct(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
-                        int64_t groups, bool shared_mask, std::string dtype) {
+// The route that the CPU takes: "rows", "dense" or "direct". `whole`: the mask has no holes.
+std::string cpu_route(Sizes input_size, Sizes weight_size, Sizes stride, Sizes padding, Sizes dilation,
+                      int64_t groups, bool shared_mask, bool whole, bool weight_sums, bool channels_last,
+                      std::string dtype) {
   cpu::MaskView mask;
+  if (!whole) mask.kind = cpu::MaskKind::kHard;
   if (!shared_mask) mask.parts.resize(2);
-  return cpu::prefers_direct(
-      make_problem({input_size, weight_size, stride, padding, dilation, groups, false}), dtype_named(dtype),
-      mask);
+  const ConvProblem problem =
+      make_problem({input_size, weight_size, stride, padding, dilation, groups, false});
+  switch (cpu::expected_route(problem, dtype_named(dtype), mask, weight_sums, channels_last)) {
+    case cpu::Route::kDirect:
+      return "direct";
+    case cpu::Route::kDense:
+      return "dense";
+    default:
+      return "rows";
+  }
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(maskconv_ext, CompositeExplicitAutograd, library) {
   library.impl("candidates", TORCH_BOX(&candidates));
-  library.impl("cpu_prefers_direct", TORCH_BOX(&cpu_prefers_direct));
+  library.impl("cpu_route", TORCH_BOX(&cpu_route));
 }
 
 }  // namespace maskconv::ops

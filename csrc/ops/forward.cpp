@@ -1,5 +1,6 @@
 // maskconv_ext::forward on the CPU.
 #include "cpu/direct.h"
+#include "cpu/route.h"
 #include "ops/convolve.h"
 #include "ops/forward_call.h"
 #include "ops/runtime.h"
@@ -52,22 +53,20 @@ Tensor forward_direct(const ForwardCall& call, const cpu::MaskView& mask, const 
   return channels_last ? to_engine_layout(output) : output;
 }
 
-// "rows" computes the valid rows, "dense" is the framework's convolution, "direct" one of planes; by default
-// what is expected to be fastest.
-std::string choose_route(const std::string& candidate, const ForwardCall& call, DType dtype,
-                         const cpu::MaskView& mask) {
+cpu::Route choose_route(const std::string& candidate, const ForwardCall& call, DType dtype,
+                        const cpu::MaskView& mask, bool channels_last) {
   check_candidate(candidate, {"rows", "dense", "direct"});
   const ConvProblem& problem = call.problem;
-  const bool can_dense =
-      dtype == DType::kFloat32 && mask.kind == cpu::MaskKind::kNone && problem.rows() > 0 && !call.weight_sum;
-  STD_TORCH_CHECK(candidate != "dense" || can_dense,
+  const bool weight_sums = call.weight_sum.has_value();
+  if (candidate.empty()) return cpu::expected_route(problem, dtype, mask, weight_sums, channels_last);
+  STD_TORCH_CHECK(candidate != "dense" || cpu::can_dense(problem, dtype, mask, weight_sums),
                   "maskconv_ext: candidate: got 'dense', which computes float32 without holes only");
   STD_TORCH_CHECK(candidate != "direct" || cpu::can_direct(problem, dtype, mask),
                   "maskconv_ext: candidate: got 'direct', which computes float32 and float64 with stride 1 "
                   "along the last axis and a mask shared by all channels");
-  if (!candidate.empty()) return candidate;
-  if (cpu::prefers_direct(problem, dtype, mask)) return "direct";
-  return can_dense ? "dense" : "rows";
+  return candidate == "dense"    ? cpu::Route::kDense
+         : candidate == "direct" ? cpu::Route::kDirect
+                                 : cpu::Route::kRows;
 }
 
 std::tuple<Tensor, Tensor, Tensor> forward_cpu(
@@ -93,16 +92,16 @@ std::tuple<Tensor, Tensor, Tensor> forward_cpu(
   cpu::MaskView mask_view = call.mask.view;
   if (!cpu::has_holes(problem, mask_view)) mask_view.kind = cpu::MaskKind::kNone;
   const std::vector<uint8_t> valid = cpu::compute_window(runtime, problem, dtype, mask_view, out);
-  const std::string route = choose_route(candidate, call, dtype, mask_view);
-  const bool in_planes = route == "direct" || !channels_last;
+  const cpu::Route route = choose_route(candidate, call, dtype, mask_view, channels_last);
+  const bool in_planes = route == cpu::Route::kDirect || !channels_last;
   call.lay_out_weight_sum(!in_planes);
   out.weight_sum = call.weight_sum_data();
   out.strides = strides_of(problem.output_positions(), problem.filters, !in_planes);
 
   Tensor output;
-  if (route == "direct") {
+  if (route == cpu::Route::kDirect) {
     output = forward_direct(call, mask_view, input, weight, channels_last, valid, out);
-  } else if (route == "dense") {
+  } else if (route == cpu::Route::kDense) {
     output = forward_dense(call, mask_view, arguments, input, weight, channels_last, valid, out);
   } else {
     output = empty_beside(input, call.output_size, input.scalar_type(), channels_last);

@@ -44,8 +44,9 @@ STABLE_TORCH_LIBRARY(maskconv_ext, library) {
       "SymInt[] dilation, int groups, int mask_batch, int window_channels, str dtype, bool allow_tf32, "
       "float[] device, bool weight_sums=False, bool aligned=True) -> str");
   library.def(
-      "cpu_prefers_direct(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, "
-      "SymInt[] dilation, int groups, bool shared_mask, str dtype) -> bool");
+      "cpu_route(SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, SymInt[] padding, SymInt[] "
+      "dilation, int groups, bool shared_mask, bool whole, bool weight_sums, bool channels_last, str dtype) "
+      "-> str");
   // What layers with this mask (batch or 1, 1, *S) and geometry take as row_order; for CUDA.
   library.def(
       "forward_row_order(Tensor mask, SymInt batch, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
