@@ -128,7 +128,7 @@ def summary() -> str:
     return (
         f"![time over the bare convolution, by the share of valid outputs]({picture})\n\n"
         f"On a CPU, holes make it faster: time over that of the same convolution without a mask, geometric mean over "
-        f"the benchmark's layers, by the share of outputs that are valid: {means}. "
+        f"the benchmark's layers but {NOT_AVERAGED}, by the share of outputs that are valid: {means}. "
         f"[docs/when-it-pays.md](docs/when-it-pays.md) has every layer, those where it does not pay included."
     )
 
