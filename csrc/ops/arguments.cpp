@@ -154,8 +154,7 @@ void check_candidate(const std::string& candidate, const std::vector<std::string
   STD_TORCH_CHECK(candidate.empty(), "maskconv_ext: candidate: got '", candidate, "', needs ", needs);
 }
 
-cpu::Strides strides_of(const ConvProblem& problem, bool channels_last) {
-  const int64_t channels = problem.channels, positions = problem.input_positions();
+cpu::Strides strides_of(int64_t positions, int64_t channels, bool channels_last) {
   const int64_t image = channels * positions;
   return channels_last ? cpu::Strides{image, channels, 1} : cpu::Strides{image, 1, positions};
 }

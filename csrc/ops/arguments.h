@@ -51,7 +51,7 @@ void check_candidate(const std::string& candidate, const std::vector<std::string
 
 // An array (N, C, *S) as the CPU engine reads it: where it lies, if its channels or its positions are
 // contiguous.
-cpu::Strides strides_of(const ConvProblem& problem, bool channels_last);
+cpu::Strides strides_of(int64_t positions, int64_t channels, bool channels_last);
 
 // Of the CPU engine, which has no tiles of rows.
 inline void check_no_row_order(const std::optional<Tensor>& row_order) {

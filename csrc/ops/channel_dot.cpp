@@ -37,8 +37,9 @@ Tensor channel_dot_cpu(Tensor a, Tensor b, Tensor mask, Sizes mask_channels) {
   const bool channels_last = is_channels_last(a) && is_channels_last(b);
   const Tensor left = channels_last ? a : to_contiguous(a);
   const Tensor right = channels_last ? b : to_contiguous(b);
-  cpu::channel_dot(cpu_runtime(), call.problem, dtype_of(a), call.mask.view, left.data_ptr(),
-                   right.data_ptr(), strides_of(call.problem, channels_last), call.dots.data_ptr());
+  cpu::channel_dot(
+      cpu_runtime(), call.problem, dtype_of(a), call.mask.view, left.data_ptr(), right.data_ptr(),
+      strides_of(call.problem.input_positions(), call.problem.channels, channels_last), call.dots.data_ptr());
   return call.dots;
 }
 

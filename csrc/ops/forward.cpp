@@ -9,11 +9,6 @@ namespace maskconv::ops {
 
 namespace {
 
-cpu::Strides strides_of(int64_t positions, int64_t channels, bool channels_last) {
-  if (channels_last) return {positions * channels, channels, 1};
-  return {positions * channels, 1, positions};
-}
-
 // Without holes: see cpu/engine.h.
 Tensor forward_dense(const ForwardCall& call, const cpu::MaskView& mask, const ConvArguments& arguments,
                      const Tensor& input, const Tensor& weight, bool channels_last,

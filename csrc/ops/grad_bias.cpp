@@ -53,9 +53,7 @@ Tensor grad_bias_cpu(Tensor grad, std::optional<Tensor> valid) {
   const GradBiasProblem& problem = call.problem;
   const bool channels_last = is_channels_last(grad);  // either layout is read as it is
   const Tensor from = channels_last ? grad : to_contiguous(grad);
-  const int64_t image = problem.positions * problem.filters;
-  const cpu::Strides strides =
-      channels_last ? cpu::Strides{image, problem.filters, 1} : cpu::Strides{image, 1, problem.positions};
+  const cpu::Strides strides = strides_of(problem.positions, problem.filters, channels_last);
   cpu::grad_bias(cpu_runtime(), problem, dtype_of(grad), from.data_ptr(), strides, call.valid_data(),
                  call.grad_bias.data_ptr());
   return call.grad_bias;

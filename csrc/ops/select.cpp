@@ -27,7 +27,8 @@ struct SelectCall {
 void select_cpu(Tensor input, Tensor mask, Sizes mask_channels) {
   const SelectCall call(input, mask, mask_channels);
   cpu::select(cpu_runtime(), call.problem, dtype_of(input), call.mask.view,
-              strides_of(call.problem, call.channels_last), input.mutable_data_ptr());
+              strides_of(call.problem.input_positions(), call.problem.channels, call.channels_last),
+              input.mutable_data_ptr());
 }
 
 #ifdef MASKCONV_WITH_CUDA
