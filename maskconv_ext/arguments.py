@@ -188,7 +188,7 @@ def check_tensors(
     if bias is not None and _shape(bias) != (weight.shape[0],):
         raise ValueError(f"{op}: bias: got shape {_shape(bias)}, needs ({weight.shape[0]},), one a filter of weight")
     for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None and conv_dtype(value) != conv_dtype(input):
+        if value is not None and value.dtype != input.dtype and conv_dtype(value) != conv_dtype(input):
             raise TypeError(f"{op}: {name}: got {value.dtype}, needs {input.dtype}, the dtype of input")
     for name, value in (("mask", mask), ("weight", weight), ("bias", bias)):
         if value is not None and value.device != input.device:

@@ -133,6 +133,8 @@ def is_int(value: Any) -> bool:
 
 
 def per_axis(op: str, name: str, value: Any, rank: int, minimum: int) -> tuple[int, ...]:
+    if type(value) is int and value >= minimum:  # as most calls have it; a small convolution takes no longer than checks
+        return (value,) * rank
     values = (value,) * rank if is_int(value) else value
     if (
         not isinstance(values, tuple | list | torch.Size)
@@ -152,6 +154,8 @@ def _parse_padding(
     dilation: tuple[int, ...],
 ) -> tuple[tuple[int, int], ...]:
     rank = len(kernel)
+    if type(padding) is int and padding >= 0:
+        return ((padding, padding),) * rank
     if isinstance(padding, str) and padding == "valid":
         return ((0, 0),) * rank
     if isinstance(padding, str) and padding == "same":

@@ -88,12 +88,11 @@ MASKCONV_CLONES void finish_values(double* sums, const double* factors, const in
   finish_values_to(sums, factors, valid, bias, fill, n);
 }
 
-// Scale, bias and fill of the sums of an output line of one filter, in place. `row`: the first of its
-// outputs. `finish` is of all windows: every filter asks for them.
+// Scale, bias and fill of the sums of an output line of one filter, in place. `row` is the first of its
+// outputs, and `window` of its windows. `finish` is of all windows: every filter asks for them.
 template <typename T>
 void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const Finish<T>& finish,
-                 int64_t row, int32_t filter, T* sums) {
-  const int64_t window = problem.window_batch() > 1 ? row : row % problem.output_positions();
+                 int64_t row, int64_t window, int32_t filter, T* sums) {
   const T bias = epilogue.bias(filter), fill = epilogue.fill(filter);
   const WeightSums<T>& weight_sums = epilogue.weight_sums();
   if (!weight_sums.given())
@@ -102,6 +101,24 @@ void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const 
     sums[q] = finish.valid[window + q]
                   ? weight_sums.finished(sums[q], row + q, filter, finish.factors[window + q], bias, fill)
                   : fill;
+}
+
+// Outputs that are computed together; nothing of a line without a valid one.
+struct Span {
+  int64_t first, end;
+};
+
+// Of a line of windows. Between spans are more outputs, none of them valid, than a vector or two hold.
+template <typename Flag>
+void find_spans(const Flag* valid, int64_t length, std::vector<Span>& spans) {
+  constexpr int64_t kWorthLeaving = 16;
+  spans.clear();
+  for (int64_t q = 0; q < length; ++q) {
+    if (!valid[q]) continue;
+    if (spans.empty() || q - spans.back().end > kWorthLeaving) spans.push_back({q, q});
+    while (q < length && valid[q]) ++q;
+    spans.back().end = q;
+  }
 }
 
 template <typename T>
@@ -135,6 +152,8 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
   }
   runtime.parallel_for(0, blocks, kGrainProducts / products + 1, [&](int64_t begin, int64_t end) {
     std::vector<const T*> sources, weights;
+    std::vector<Span> spans;
+    int64_t window_of_spans = -1;  // channels after each other, of sequences, have the same
     Buffer<T> own;
     for (int64_t block = begin; block < end; ++block) {
       const int64_t d = block % lines / problem.output[1], h = block % problem.output[1];
@@ -142,7 +161,11 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
       const int64_t first_line = image_group * group_lines;
       const T* const group_data = padded_once ? padded.data() + first_line * lines_of_x.pitch()
                                               : own.get(group_lines * lines_of_x.pitch());
-      if (!padded_once) lines_of_x.write(first_line, first_line + group_lines, own.data());
+      const int64_t row = (image_group / problem.groups * lines + block % lines) * problem.output[2];
+      const int64_t window = problem.window_batch() > 1 ? row : row % problem.output_positions();
+      if (window != window_of_spans) find_spans(&finish.valid[window], problem.output[2], spans);
+      window_of_spans = window;
+      if (!padded_once && !spans.empty()) lines_of_x.write(first_line, first_line + group_lines, own.data());
       sources.clear();
       weights.clear();
       for (int32_t c = 0; c < channels; ++c)
@@ -158,18 +181,25 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
                               int64_t{th} * kernel[2]);
           }
         }
-      LineOperands<T> line{
-          sources.data(),           weights.data(),
-          int64_t(sources.size()),  kernel[2],
-          problem.dilation[2],      y + ((image_group * filters) * lines + block % lines) * problem.output[2],
-          problem.output[2],        filter_size,
-          lines * problem.output[2]};
+      LineOperands<T> line{sources.data(),
+                           weights.data(),
+                           int64_t(sources.size()),
+                           kernel[2],
+                           problem.dilation[2],
+                           y + ((image_group * filters) * lines + block % lines) * problem.output[2],
+                           0,
+                           0,
+                           filter_size,
+                           lines * problem.output[2]};
       for (const T*& of_term : weights) of_term += group * filters * filter_size;
-      const int64_t row = (image_group / problem.groups * lines + block % lines) * problem.output[2];
       for (int32_t k = 0; k < filters; k += 2) {
-        kernels.sum_line[k + 1 < filters](line);
+        for (const Span& span : spans) {
+          line.first = span.first;
+          line.end = span.end;
+          kernels.sum_line[k + 1 < filters](line);
+        }
         for (int32_t f = 0; f < std::min(2, filters - k); ++f)
-          finish_line(problem, epilogue, finish, row, int32_t(group * filters + k + f),
+          finish_line(problem, epilogue, finish, row, window, int32_t(group * filters + k + f),
                       line.sums + f * line.filter_sums);
         for (const T*& of_term : weights) of_term += 2 * filter_size;
         line.sums += 2 * line.filter_sums;

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "cpu/epilogue.h"
+#include "cpu/few_rows.h"
 #include "cpu/product.h"
 #include "cpu/store.h"
 #include "cpu/weights.h"
@@ -35,6 +36,15 @@ typename BlockProduct<T>::Factors factors_of(const Runtime& runtime, const ConvP
   return factors;
 }
 
+std::vector<Piece> pieces_of(const ConvProblem& problem, const MaskView& mask, const LiveMap& source_live,
+                             const std::vector<OwnedLiveMap>& parts) {
+  if (parts.empty()) return {{0, problem.channels_per_group(), &source_live}};
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < parts.size(); ++i)
+    pieces.push_back({mask.parts[i].first_channel, mask.parts[i].channels, &parts[i]});
+  return pieces;
+}
+
 template <typename T>
 void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const MaskView& mask, const T* x,
          const T* weight, const T* bias, const std::vector<uint8_t>& valid, const ForwardOutput& out) {
@@ -55,15 +65,23 @@ void run(const Runtime& runtime, const ConvProblem& problem, DType dtype, const 
   const OwnedLiveMap source_live = live_inputs(runtime, problem, dtype, mask);
   std::vector<OwnedLiveMap> parts;
   if (std::is_same_v<T, Acc> && problem.groups == 1) parts = live_parts(runtime, problem, mask);
-  const BlockProduct<T> product(factors_of(runtime, problem, table, mask, source_live, parts, x, weight),
-                                groups, problem.filters, depthwise);
   constexpr int32_t kUnitStride[kAxes] = {1, 1, 1}, kNoPadding[kAxes] = {0, 0, 0};
   RowList rows = list_rows(runtime, problem.batch, problem.output, row_live, kUnitStride, kNoPadding);
+  if (rows.empty()) return;
+  const auto finish = [&](const int64_t* block, int64_t n, const Acc* sums, int64_t ld, Acc* const* to) {
+    epilogue(block, n, sums, ld, to);
+  };
+  if constexpr (std::is_same_v<T, Acc>) {
+    const bool as_it_lies = !parts.empty() || (mask.kind != MaskKind::kSoft && mask.shared());
+    if (int64_t(rows.size()) <= kFewRows && as_it_lies && !depthwise) {
+      const FewRows<T> product(problem, table, pieces_of(problem, mask, source_live, parts), x, rows);
+      return few_rows(runtime, product, rows, weight, y, finish);
+    }
+  }
+  const BlockProduct<T> product(factors_of(runtime, problem, table, mask, source_live, parts, x, weight),
+                                groups, problem.filters, depthwise);
   if (product.by_taps()) group_rows_by_taps(runtime, table, source_live, product.tile_rows(), rows);
-  for_each_row_block<T>(runtime, product, rows, y,
-                        [&](const int64_t* block, int64_t n, Acc* sums, int64_t ld, Acc* const* to) {
-                          epilogue(block, n, sums, ld, to);
-                        });
+  for_each_row_block<T>(runtime, product, rows, y, finish);
 }
 
 }  // namespace

@@ -32,22 +32,22 @@ void sum_line_part(const LineOperands<T>& line, int64_t from) {
       }
     }
   }
-  const int64_t stored = std::min(kVectors * kLanes, line.length - from);
+  const int64_t stored = std::min(kVectors * kLanes, line.end - from);
   MASKCONV_UNROLL for (int f = 0; f < kFilters; ++f) {
     std::memcpy(line.sums + f * line.filter_sums + from, sums[f], size_t(stored) * sizeof(T));
   }
 }
 
-// Several sums at once hide the latency of their additions; parts overlap at the end of the line.
+// Several sums at once hide the latency of their additions; the last parts overlap.
 template <typename T, int kBytes, int kFilters, int kVectors = 8 / kFilters>
 void sum_line(const LineOperands<T>& line) {
   constexpr int64_t kPart = kVectors * kBytes / int64_t(sizeof(T));
   if constexpr (kVectors > 1) {
-    if (line.length < kPart) return sum_line<T, kBytes, kFilters, kVectors / 2>(line);
+    if (line.end - line.first < kPart) return sum_line<T, kBytes, kFilters, kVectors / 2>(line);
   }
-  for (int64_t from = 0; from < line.length; from += kPart)
+  for (int64_t from = line.first; from < line.end; from += kPart)
     sum_line_part<T, kBytes, kFilters, kVectors>(line,
-                                                 kVectors > 1 ? std::min(from, line.length - kPart) : from);
+                                                 kVectors > 1 ? std::min(from, line.end - kPart) : from);
 }
 
 }  // namespace

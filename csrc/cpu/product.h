@@ -243,31 +243,46 @@ class BlockProduct {
   std::vector<Part> parts_;
 };
 
-// Computes the rows in blocks and writes them: finish(rows, n, sums, ld, to) turns sums into what is to be
-// written, at to[i] for each of the n rows.
+// Writes the rows of a tile: finish(rows, n, sums, ld, to) turns sums into what is to be written, at to[i]
+// for each of the n rows.
+template <typename T>
+class TileWriter {
+ public:
+  using Acc = typename Compute<T>::type;
+
+  template <typename Finish>
+  void operator()(const OutputView<T>& out, const Finish& finish, const int64_t* rows, int64_t n, Acc* sums,
+                  int64_t ld) {
+    to_.resize(n);
+    for (int64_t i = 0; i < n; ++i) {
+      Acc* there = out.template in_place<Acc>(rows[i]);
+      to_[i] = there ? there : sums + i * ld;
+    }
+    finish(rows, n, sums, ld, to_.data());
+    if (!out.template in_place<Acc>(rows[0])) out.store(rows, n, sums, ld, rounded_);
+  }
+
+ private:
+  std::vector<Acc*> to_;
+  Buffer<T> rounded_;
+};
+
+// Computes the rows in blocks and writes them.
 template <typename T, typename Finish>
 void for_each_row_block(const Runtime& runtime, const BlockProduct<T>& product, const RowList& rows,
                         const OutputView<T>& out, const Finish& finish) {
   using Acc = typename Compute<T>::type;
   struct Scratch {
     typename BlockProduct<T>::Scratch product;
-    std::vector<Acc*> to;
-    Buffer<T> rounded;
+    TileWriter<T> writer;
   };
   const int64_t total = int64_t(rows.size());
   const int64_t block = choose_block_rows(total, product.row_bytes(), product.tile_rows(), runtime.threads);
   for_each_block<Scratch>(runtime, (total + block - 1) / block, [&](int64_t b, Scratch& scratch) {
     const int64_t* block_rows = rows.data() + b * block;
-    scratch.to.resize(product.tile_rows());
     product(block_rows, std::min(block, total - b * block), scratch.product,
             [&](int64_t first, int64_t n, Acc* sums, int64_t ld) {
-              const int64_t* tile = block_rows + first;
-              for (int64_t i = 0; i < n; ++i) {
-                Acc* there = out.template in_place<Acc>(tile[i]);
-                scratch.to[i] = there ? there : sums + i * ld;
-              }
-              finish(tile, n, sums, ld, scratch.to.data());
-              if (!out.template in_place<Acc>(tile[0])) out.store(tile, n, sums, ld, scratch.rounded);
+              scratch.writer(out, finish, block_rows + first, n, sums, ld);
             });
   });
 }

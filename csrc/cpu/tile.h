@@ -34,16 +34,31 @@ struct PairOperands {
   int64_t ld;
 };
 
-// A line of outputs in a plane, of one filter or two: so many terms, each a source line and a line of taps.
+// Outputs [first, end) of a line in a plane, of one filter or two: so many terms, each a source line and a
+// line of taps.
 template <typename T>
 struct LineOperands {
   const T* const* sources;
   const T* const* weights;  // of the first filter
   int64_t terms;
   int32_t taps, dilation;
-  T* sums;
-  int64_t length;
+  T* sums;  // of the whole line
+  int64_t first, end;
   int64_t filter_weights, filter_sums;  // from those of one filter to those of the next
+};
+
+// A tile of rows, and filters whose weights are read as they lie.
+template <typename T>
+struct DotOperands {
+  const T* const* rows;    // (terms, rows of a tile): what lies together of all that a row reads, one a term
+  const int64_t* places;   // (terms): where the weights of a term are in those of a filter
+  const int64_t* lengths;  // (terms)
+  int64_t terms;
+  int64_t offset;    // added to every pointer of `rows`
+  const T* weights;  // of the first filter
+  int64_t filter_size;
+  T* sums;  // (rows of a tile, ld)
+  int64_t ld;
 };
 
 // How far past the end of a source line its vectors reach.
@@ -52,6 +67,8 @@ inline constexpr int64_t kLineOverread = 64;  // bytes
 // The loops for this CPU's vectors.
 template <typename T>
 struct TileKernels {
+  int32_t vector_bytes;
+
   // sums[i][j] = sum over segments s, steps t < length of rows[s][i][offset + t] * weights[s][t * panel + j],
   // for the `panel` filters j of a panel, or as few as a vector holds: `narrow_panel`.
   int32_t rows;
@@ -72,6 +89,11 @@ struct TileKernels {
 
   // Depthwise: sums[c] += sum over pairs of values[.][c] * grads[.][c], for c < ld.
   AddPairs add_channel_pairs;
+
+  // sums[i][f] = sum over terms t, and j < lengths[t], of rows[t][i][offset + j] *
+  // weights[f * filter_size + places[t] + j]: of one filter, of `dot_filters`.
+  int32_t dot_rows, dot_filters;
+  void (*dot[2])(const DotOperands<T>&);
 
   // sums[q] = sum over terms and taps t of sources[.][q + t * dilation] * weights[.][t]: of one filter, of
   // two.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "cpu/dot_loops.h"
 #include "cpu/line_loops.h"
 #include "cpu/tile.h"
 #include "cpu/vector.h"
@@ -145,7 +146,9 @@ void add_channel_pairs(const PairOperands<T>& operands) {
 template <typename T, int kBytes, int kRows, int kChannelVectors>
 constexpr TileKernels<T> make_tile_kernels() {
   constexpr int kLanes = kBytes / int(sizeof(T)), kChannelRows = 6;
-  return {.rows = kRows,
+  constexpr int kDotRows = 4, kDotFilters = kBytes == 64 ? 6 : 3;  // as registers hold sums
+  return {.vector_bytes = kBytes,
+          .rows = kRows,
           .panel = 2 * kLanes,
           .narrow_panel = kLanes,
           .multiply = multiply_tile<T, kBytes, kRows, 2>,
@@ -158,6 +161,9 @@ constexpr TileKernels<T> make_tile_kernels() {
           .add_pairs_narrow = {add_pairs<T, kBytes, 1, 1>, add_pairs<T, kBytes, 2, 1>,
                                add_pairs<T, kBytes, 4, 1>, add_pairs<T, kBytes, 8, 1>},
           .add_channel_pairs = add_channel_pairs<T, kBytes>,
+          .dot_rows = kDotRows,
+          .dot_filters = kDotFilters,
+          .dot = {dot_filters<T, kBytes, kDotRows, 1>, dot_filters<T, kBytes, kDotRows, kDotFilters>},
           .sum_line = {sum_line<T, kBytes, 1>, sum_line<T, kBytes, 2>}};
 }
 

@@ -72,9 +72,11 @@ class Problem:
 
 
 def to_nhwc(tensor: Tensor) -> Tensor:
-    """Channels last; a sequence becomes an image of one row, since three dimensions have no such format."""
+    """Channels last; a sequence becomes an image of one row, since three dimensions have no such format. One channel
+    lies alike in either layout, but its strides tell the framework which kernels to take: `contiguous` would keep them.
+    """
     image = tensor.unsqueeze(2) if tensor.dim() == 3 else tensor
-    return image.contiguous(memory_format=NHWC[image.dim()])
+    return image.to(memory_format=NHWC[image.dim()])
 
 
 def case_mask(case: Case, seed: int) -> NDArray[np.bool_]:
