@@ -48,7 +48,7 @@ def test_edges_of_vectors(rank, dtype, layer):
             torch.testing.assert_close(output, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("mask", ["bool", "soft", "one for the batch"])
+@pytest.mark.parametrize("mask", ["bool", "soft", "one for the batch", "far apart"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -61,9 +61,12 @@ def test_edges_of_vectors(rank, dtype, layer):
 )
 def test_agrees_with_rows(mask, options, monkeypatch):
     torch.manual_seed(0)
-    x, w, b = torch.randn(2, 4, 9, 40), torch.rand(6, 2, 3, 3) + 0.1, torch.randn(6)
-    m = torch.rand(1 if mask == "one for the batch" else 2, 1, 9, 40).round(decimals=1)
+    x, w, b = torch.randn(2, 4, 9, 140), torch.rand(6, 2, 3, 3) + 0.1, torch.randn(6)
+    m = torch.rand(1 if mask == "one for the batch" else 2, 1, 9, 140).round(decimals=1)
     m = m if mask == "soft" else m < 0.5
+    if mask == "far apart":  # lines without a valid output, and with several spans of them
+        m[:, :, :4] = False
+        m[..., 3:60] = m[..., 61:130] = False
     x = x.masked_fill(m == 0, torch.nan)
     results = []
     for route in ("direct", "rows"):
