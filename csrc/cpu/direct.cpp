@@ -88,21 +88,6 @@ MASKCONV_CLONES void finish_values(double* sums, const double* factors, const in
   finish_values_to(sums, factors, valid, bias, fill, n);
 }
 
-// Scale, bias and fill of the sums of an output line of one filter, in place. `row` is the first of its
-// outputs, and `window` of its windows. `finish` is of all windows: every filter asks for them.
-template <typename T>
-void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const Finish<T>& finish,
-                 int64_t row, int64_t window, int32_t filter, T* sums) {
-  const T bias = epilogue.bias(filter), fill = epilogue.fill(filter);
-  const WeightSums<T>& weight_sums = epilogue.weight_sums();
-  if (!weight_sums.given())
-    return finish_values(sums, &finish.factors[window], &finish.valid[window], bias, fill, problem.output[2]);
-  for (int64_t q = 0; q < problem.output[2]; ++q)
-    sums[q] = finish.valid[window + q]
-                  ? weight_sums.finished(sums[q], row + q, filter, finish.factors[window + q], bias, fill)
-                  : fill;
-}
-
 // Outputs that are computed together; nothing of a line without a valid one.
 struct Span {
   int64_t first, end;
@@ -119,6 +104,31 @@ void find_spans(const Flag* valid, int64_t length, std::vector<Span>& spans) {
     while (q < length && valid[q]) ++q;
     spans.back().end = q;
   }
+}
+
+// Scale, bias and fill of the sums of an output line of one filter, in place. `row` is the first of its
+// outputs, and `window` of its windows; what is between spans was not computed. `finish` is of all windows:
+// every filter asks for them.
+template <typename T>
+void finish_line(const ConvProblem& problem, const Epilogue<T>& epilogue, const Finish<T>& finish,
+                 int64_t row, int64_t window, const std::vector<Span>& spans, int32_t filter, T* sums) {
+  const T bias = epilogue.bias(filter), fill = epilogue.fill(filter);
+  const WeightSums<T>& weight_sums = epilogue.weight_sums();
+  int64_t done = 0;
+  for (const auto& [first, end] : spans) {
+    std::fill(sums + done, sums + first, fill);
+    done = end;
+    if (!weight_sums.given()) {
+      finish_values(sums + first, &finish.factors[window + first], &finish.valid[window + first], bias, fill,
+                    end - first);
+      continue;
+    }
+    for (int64_t q = first; q < end; ++q)
+      sums[q] = finish.valid[window + q]
+                    ? weight_sums.finished(sums[q], row + q, filter, finish.factors[window + q], bias, fill)
+                    : fill;
+  }
+  std::fill(sums + done, sums + problem.output[2], fill);
 }
 
 template <typename T>
@@ -199,7 +209,7 @@ void run(const Runtime& runtime, const ConvProblem& problem, const MaskView& mas
           kernels.sum_line[k + 1 < filters](line);
         }
         for (int32_t f = 0; f < std::min(2, filters - k); ++f)
-          finish_line(problem, epilogue, finish, row, window, int32_t(group * filters + k + f),
+          finish_line(problem, epilogue, finish, row, window, spans, int32_t(group * filters + k + f),
                       line.sums + f * line.filter_sums);
         for (const T*& of_term : weights) of_term += 2 * filter_size;
         line.sums += 2 * line.filter_sums;

@@ -65,15 +65,11 @@ inline bool is_channels_last(const Tensor& tensor) {
   return true;
 }
 
-inline Tensor to_contiguous(const Tensor& tensor) {
-  return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
-}
+// (N, C, *S) whose memory is in that order.
+Tensor to_contiguous(const Tensor& tensor);
 
 // The layout every engine works on: (N, C, *S) whose memory is (N, *S, C).
-inline Tensor to_engine_layout(const Tensor& tensor) {
-  if (is_channels_last(tensor)) return tensor;
-  return channels_to_second(torch::stable::contiguous(channels_to_last(tensor)));
-}
+Tensor to_engine_layout(const Tensor& tensor);
 
 // Whether what the engines read, the tensor or its copy in their layout, starts where 16 bytes can be loaded.
 inline bool is_read_aligned(const Tensor& tensor) {
