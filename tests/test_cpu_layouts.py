@@ -11,7 +11,7 @@ from maskconv_ext import masked_conv2d
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("shape", [(2, 70, 9, 15), (1, 64, 16, 16), (3, 1, 5, 5), (2, 3, 17, 1), (0, 4, 3, 3)])
+@pytest.mark.parametrize("shape", [(2, 70, 9, 15), (1, 64, 16, 16), (3, 1, 5, 5), (2, 3, 17, 1)])
 def test_transposed_values(shape, dtype, threads):
     """A convolution that gives back its input, of sizes below, at and between whole squares of cache lines."""
     require_native()
