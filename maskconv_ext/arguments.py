@@ -196,27 +196,32 @@ def check_tensors(
 
 
 def check_mask(op: str, input: torch.Tensor, mask: torch.Tensor | None, mask_channels: Any) -> tuple[int, ...]:
-    """Input channels covered by each mask channel."""
+    """Input channels covered by each mask channel. A mask of one channel is shared by all, whatever `mask_channels`."""
     channels = input.shape[1]
-    if mask_channels is not None:
-        if (
-            not isinstance(mask_channels, tuple | list)
-            or not mask_channels
-            or not all(isinstance(c, int) and not isinstance(c, bool) and c >= 1 for c in mask_channels)
-        ):
-            raise ValueError(f"{op}: mask_channels: got {mask_channels!r}, needs a sequence of ints >= 1, or None")
-        if sum(mask_channels) != channels:
-            raise ValueError(
-                f"{op}: mask_channels: got {tuple(mask_channels)}, which add up to {sum(mask_channels)}, needs a sum "
-                f"of {channels}, the channels of input"
-            )
+    parts = parse_parts(op, mask_channels, channels) or (1,) * channels
     if mask is None:
         return (channels,)
     check_mask_dtype(op, mask)
-    check_mask_shape(op, input, mask, (len(mask_channels),) if mask_channels is not None else (1, channels))
-    if mask_channels is not None:
-        return tuple(mask_channels)
-    return (channels,) if mask.shape[1] == 1 else (1,) * channels
+    check_mask_shape(op, input, mask, (1, len(parts)))
+    return (channels,) if mask.shape[1] == 1 else parts
+
+
+def parse_parts(op: str, mask_channels: Any, channels: int | None = None) -> tuple[int, ...] | None:
+    """`mask_channels` as a tuple, or None; with `channels`, they must add up to it."""
+    if mask_channels is None:
+        return None
+    if (
+        not isinstance(mask_channels, tuple | list)
+        or not mask_channels
+        or not all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in mask_channels)
+    ):
+        raise ValueError(f"{op}: mask_channels: got {mask_channels!r}, needs a sequence of ints >= 1, or None")
+    if channels is not None and sum(mask_channels) != channels:
+        raise ValueError(
+            f"{op}: mask_channels: got {tuple(mask_channels)}, which add up to {sum(mask_channels)}, needs a sum of "
+            f"{channels}, the channels of input"
+        )
+    return tuple(mask_channels)
 
 
 def check_mask_shape(op: str, input: torch.Tensor, mask: torch.Tensor, counts: tuple[int, ...]) -> None:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from ..arguments import is_soft
 from ..nn._checks import Pair, compute_dtype, mask_values, select
-from ..nn._moments import _sum_as, masked_moments, scaled, update_running
-from ..nn._moments import per_channel as along_channels
+from ..nn._moments import _sum_as, along_channels, masked_moments, scaled, update_running
 from ..nn.containers import MaskedAdd, _as_one_dtype
 from ..nn.product import MaskedMul
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from ..masks._checks import holds, is_number
+
 Size = tuple[int, ...]
 _ALIGNMENTS = ("start", "center")
 _MASKS = ("shared", "per_field")
@@ -36,14 +38,20 @@ class PadCollate:
             raise ValueError(f"pad_collate: masks: got {self.masks!r}, needs 'shared' or 'per_field'")
         multiples = self.size_multiple.values() if isinstance(self.size_multiple, Mapping) else [self.size_multiple]
         for multiple in multiples:
-            per_axis = [multiple] * self.rank if isinstance(multiple, int) else list(multiple)
+            per_axis = multiple if isinstance(multiple, Sequence) else [multiple] * self.rank
             if len(per_axis) != self.rank or not all(is_int(n, 1) for n in per_axis):
                 raise ValueError(
                     f"pad_collate: size_multiple: got {multiple!r}, needs an int >= 1 or a sequence of {self.rank} of "
                     f"them"
                 )
 
+        for fill in self.fill.values() if isinstance(self.fill, Mapping) else [self.fill]:
+            if not is_number(fill):
+                raise TypeError(f"pad_collate: fill: got {fill!r}, needs a number")
+
     def __call__(self, samples: Sequence[Any]) -> Any:
+        if not samples:
+            raise ValueError("pad_collate: samples: got none, needs at least one")
         columns = _columns(samples)
         for option in (self.fill, self.size_multiple):
             unknown = [name for name in option if name not in columns] if isinstance(option, Mapping) else []
@@ -53,7 +61,7 @@ class PadCollate:
         batch: dict[Any, Any] = {}
         sizes: dict[Any, list[Size]] = {}  # of the padded fields
         for name, values in columns.items():
-            values = [torch.from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for v in values]
+            values = [_from_numpy(name, i, v) if isinstance(v, np.ndarray) else v for i, v in enumerate(values)]
             if isinstance(values[0], Tensor) and values[0].dim() >= self.rank:
                 self._check_column(name, values)
                 sizes[name] = [tuple(v.shape[v.dim() - self.rank :]) for v in values]
@@ -69,12 +77,17 @@ class PadCollate:
                 return (*batch.values(), tuple(per_field.get(name) for name in batch))
             return batch[0], per_field.get(0)
         if self.masks == "per_field":
-            return batch | {f"{name}_{self.mask_key}": mask for name, mask in per_field.items()}
-        if self.mask_key in sizes and batch[self.mask_key].dim() != self.rank + 2:
-            raise ValueError(
-                f"{_place(self.mask_key, 0)}: got shape {tuple(columns[self.mask_key][0].shape)}, needs "
-                f"{self.rank + 1} dimensions (M, *S), as a mask has"
-            )
+            named = {f"{name}_{self.mask_key}": mask for name, mask in per_field.items()}
+            for name in named:
+                if name in batch:
+                    raise ValueError(f"pad_collate: mask_key: got {self.mask_key!r}, but samples have a field {name!r}")
+            return batch | named
+        own = batch.get(self.mask_key)
+        if self.mask_key in batch and not (isinstance(own, Tensor) and own.dim() == self.rank + 2):
+            first = columns[self.mask_key][0]
+            got = f"shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
+            needs = f"a Tensor of {self.rank + 1} dimensions (M, *S), as a mask has; or another mask_key"
+            raise ValueError(f"{_place(self.mask_key, 0)}: got {got}, needs {needs}")
         # A mask of the samples' own was padded with 0 as a field, so it tells holes and padding already.
         return {self.mask_key: self._shared(sizes, per_field)} | batch
 
@@ -90,7 +103,7 @@ class PadCollate:
             if value.dtype != first.dtype:
                 raise TypeError(f"{_place(name, i)}: got {value.dtype}, needs {first.dtype}, as sample 0")
         fill = self._fill(name)
-        if not _holds(first.dtype, fill):
+        if not holds(first.dtype, fill):
             raise TypeError(f"{_place(name, 0)}: got {first.dtype}, needs a dtype that holds the fill {fill!r}")
 
     def _fill(self, name: Any) -> float:
@@ -194,15 +207,16 @@ def is_int(value: Any, minimum: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
-def _holds(dtype: torch.dtype, fill: float) -> bool:
-    if dtype.is_floating_point or dtype.is_complex:
-        return True
-    low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
-    return fill == fill and low <= fill <= high and fill == int(fill)
-
-
 def _place(name: Any, sample: int) -> str:
     return f"pad_collate: field {name!r} of sample {sample}"
+
+
+def _from_numpy(name: Any, sample: int, array: np.ndarray[Any, Any]) -> Tensor:
+    """A copy, in the machine's byte order: workers may share the array's memory, or only read it."""
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except TypeError as error:
+        raise TypeError(f"{_place(name, sample)}: got an array of {array.dtype}, needs numbers") from error
 
 
 def _columns(samples: Sequence[Any]) -> dict[Any, list[Any]]:
@@ -236,4 +250,10 @@ def _stack(name: Any, values: list[Any]) -> Any:
             raise ValueError(
                 f"{_place(name, i)}: got shape {tuple(value.shape)}, needs {tuple(values[0].shape)}, as sample 0"
             )
-    return default_collate(values)
+    try:
+        return default_collate(values)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"pad_collate: field {name!r}: got {type(values[0]).__name__}, needs what stacks (only tensors and arrays "
+            f"that are fields of a sample themselves are padded): {error}"
+        ) from error

@@ -24,7 +24,8 @@ class BucketBatchSampler(Sampler[list[int]]):
     are repeated so that the ranks' shares are equal, or left out with `drop_last`.
 
     Args:
-        items: sizes (ints, or tuples with one entry an axis), or items to call `size` on; read once.
+        items: sizes (ints, or one an axis: tuples, rows of an array or a tensor), or items to call `size` on; read
+            once.
         batch_size: items of a batch, of one rank.
         size: size of an item, such as `lambda sample: sample["image"].shape[-2:]`. None: the items are the sizes.
         shuffle: False gives the same batches, in order of size, in each epoch.
@@ -63,7 +64,8 @@ class BucketBatchSampler(Sampler[list[int]]):
                 raise ValueError(f"BucketBatchSampler: {name}: got {value!r}, needs an int >= 1")
         if not is_int(rank, 0) or rank >= world_size:
             raise ValueError(f"BucketBatchSampler: rank: got {rank!r}, needs an int from 0 to {world_size - 1}")
-        self.sizes = [_size(i, item if size is None else size(item)) for i, item in enumerate(items)]
+        op = "BucketBatchSampler: items"
+        self.sizes = [_size(op, i, item if size is None else size(item)) for i, item in enumerate(items)]
         if len({len(of_item) for of_item in self.sizes}) > 1:
             raise ValueError("BucketBatchSampler: items: got sizes of different numbers of axes, needs one number")
         self.batch_size = batch_size
@@ -125,14 +127,17 @@ def padded_fraction(sizes: Sequence[int | Sequence[int]], batches: Iterable[Sequ
     """
     used = padded = 0
     for batch in batches:
-        of_batch = np.array([_size(i, sizes[i]) for i in batch], dtype=np.int64)
+        if not len(batch):
+            continue
+        of_batch = np.array([_size("padded_fraction: sizes", i, sizes[i]) for i in batch], dtype=np.int64)
         used += int(of_batch.prod(1).sum())
         padded += len(of_batch) * int(of_batch.max(0).prod())
     return 1 - used / padded if padded else 0.0
 
 
-def _size(i: int, size: Any) -> Size:
-    values = tuple(size) if isinstance(size, Sequence) else (size,)
-    if not values or not all(isinstance(n, int | np.integer) and n >= 0 for n in values):
-        raise ValueError(f"BucketBatchSampler: items: got size {size!r} of item {i}, needs ints >= 0")
-    return tuple(int(n) for n in values)
+def _size(op: str, i: int, size: Any) -> Size:
+    listed = size.tolist() if isinstance(size, torch.Tensor | np.ndarray | np.integer) else size
+    values = tuple(listed) if isinstance(listed, Sequence) else (listed,)
+    if not values or not all(is_int(n, 0) for n in values):
+        raise ValueError(f"{op}: got size {size!r} of item {i}, needs ints >= 0")
+    return values

@@ -65,7 +65,8 @@ def masked_loss(
 
     Args:
         loss_fn: of torch.nn.functional or alike, elementwise: called as
-            `loss_fn(input, target, reduction="none", **options)`, with 0 in the holes of both.
+            `loss_fn(input, target, reduction="none", **options)`, with 0 in the holes of both. A module, made with
+            reduction="none", is called as `loss_fn(input, target, **options)`.
         input, target: (N, C, *S), of one shape.
         mask: (N or 1, 1 or C, *S), or None; bool, uint8 or floating (weights, which get a gradient).
         reduction: `"mean"`, `"sum"` or `"none"`.
@@ -132,7 +133,9 @@ def masked_bce_with_logits(
     reduction: str = "mean",
     sync: Sync = False,
 ) -> Tensor:
-    """`masked_loss` with F.binary_cross_entropy_with_logits; `weight` and `pos_weight` broadcast to the input.
+    """`masked_loss` with F.binary_cross_entropy_with_logits; the target may be bool.
+
+    `weight` and `pos_weight` broadcast to the input.
 
     Example:
         >>> import torch
@@ -142,6 +145,8 @@ def masked_bce_with_logits(
         tensor(0.6931)
     """
     options = {"weight": weight, "pos_weight": pos_weight}
+    if isinstance(target, Tensor) and target.dtype == torch.bool:
+        target = target.to(input.dtype)
     loss_fn = F.binary_cross_entropy_with_logits
     return _masked_loss("masked_bce_with_logits", loss_fn, input, target, mask, reduction, sync, options)
 
@@ -196,10 +201,14 @@ def _masked_loss(
     check_mask(op, input, mask)
     check_same(op, input, target)
     check_reduction(op, reduction, sync)
-    losses = loss_fn(select(input, mask), select(target, mask), reduction="none", **options)
+    if not callable(loss_fn):
+        raise TypeError(f"{op}: loss_fn: got {type(loss_fn).__name__}, needs a function or a module")
+    unreduced = {} if isinstance(loss_fn, nn.Module) else {"reduction": "none"}
+    losses = loss_fn(select(input, mask), select(target, mask), **unreduced, **options)
     if losses.shape != input.shape:
         raise ValueError(
-            f"{op}: loss_fn: made shape {tuple(losses.shape)} of {tuple(input.shape)}, needs an elementwise loss"
+            f"{op}: loss_fn: made shape {tuple(losses.shape)} of {tuple(input.shape)}, needs an elementwise loss, "
+            f"without reduction"
         )
     return reduce_values(losses, mask, reduction, sync=sync)
 
@@ -244,3 +253,9 @@ def check_same(op: str, input: Tensor, target: Tensor) -> None:
         raise TypeError(f"{op}: target: got {type(target).__name__}, needs a Tensor")
     if target.shape != input.shape:
         raise ValueError(f"{op}: target: got shape {tuple(target.shape)}, needs {tuple(input.shape)}, that of input")
+    check_device(op, "target", target, input)
+
+
+def check_device(op: str, name: str, value: Tensor, input: Tensor) -> None:
+    if value.device != input.device:
+        raise ValueError(f"{op}: {name}: got device {value.device}, needs {input.device}, the device of input")

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import autocasts
 from ..nn._checks import check_floating, check_mask, compute_dtype, mask_values, select
-from .elementwise import REDUCTIONS, Sync, check_reduction, check_same, reduce_values, sum_over_ranks
+from .elementwise import REDUCTIONS, Sync, check_device, check_reduction, check_same, reduce_values, sum_over_ranks
 
 
 def masked_cross_entropy(
@@ -29,7 +30,7 @@ def masked_cross_entropy(
         input: logits (N, C, *S).
         target: class numbers (N, *S), of an integer dtype.
         mask: (N or 1, 1, *S), or None; bool, uint8 or floating (weights, which get a gradient).
-        weight: (C,), one weight a class.
+        weight: (C,), one weight a class, in the input's dtype.
         ignore_index: a class number to leave out.
         label_smoothing: as F.cross_entropy.
         reduction: `"mean"`, `"sum"` or `"none"`.
@@ -53,8 +54,9 @@ def masked_cross_entropy(
     check_floating(op, input)
     check_reduction(op, reduction, sync)
     _check_classes(op, input, target)
-    if weight is not None and tuple(weight.shape) != (input.shape[1],):
-        raise ValueError(f"{op}: weight: got shape {tuple(weight.shape)}, needs ({input.shape[1]},), one a class")
+    _check_weight(op, input, weight)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{op}: label_smoothing: got {label_smoothing!r}, needs a number in [0, 1]")
     m, target = _without_ignored(input, target, mask, ignore_index)
     losses = F.cross_entropy(
         select(input, m.unsqueeze(1)),
@@ -90,7 +92,7 @@ def masked_dice(
 
     Args:
         input: probabilities (N, C, *S): after softmax or sigmoid.
-        target: class numbers (N, *S), or probabilities (N, C, *S).
+        target: class numbers (N, *S), or probabilities (N, C, *S), floating or bool.
         mask: (N or 1, 1, *S), or None; bool, uint8 or floating (weights, which get a gradient).
         smooth: added above and below, >= 0.
         ignore_index: a class number to leave out.
@@ -123,7 +125,7 @@ def masked_dice(
     if isinstance(smooth, bool) or not isinstance(smooth, int | float) or not smooth >= 0:
         raise ValueError(f"{op}: smooth: got {smooth!r}, needs a number >= 0")
     dtype = compute_dtype(input)
-    if isinstance(target, Tensor) and target.is_floating_point():
+    if isinstance(target, Tensor) and (target.is_floating_point() or target.dtype == torch.bool):
         check_same(op, input, target)
         m = input.new_ones([1] * input.dim(), dtype=torch.bool) if mask is None else mask
         t = select(target, m).to(dtype)
@@ -155,6 +157,18 @@ def _without_ignored(input: Tensor, target: Tensor, mask: Tensor | None, ignore_
     return m, target.masked_fill(m == 0, ignore_index)
 
 
+def _check_weight(op: str, input: Tensor, weight: Tensor | None) -> None:
+    if weight is None:
+        return
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{op}: weight: got {type(weight).__name__}, needs a Tensor or None")
+    if tuple(weight.shape) != (input.shape[1],):
+        raise ValueError(f"{op}: weight: got shape {tuple(weight.shape)}, needs ({input.shape[1]},), one a class")
+    if weight.dtype != input.dtype and not autocasts(input.device.type):
+        raise TypeError(f"{op}: weight: got {weight.dtype}, needs {input.dtype}, the dtype of input")
+    check_device(op, "weight", weight, input)
+
+
 def _check_classes(op: str, input: Tensor, target: Tensor) -> None:
     if not isinstance(target, Tensor):
         raise TypeError(f"{op}: target: got {type(target).__name__}, needs a Tensor")
@@ -163,3 +177,4 @@ def _check_classes(op: str, input: Tensor, target: Tensor) -> None:
     needed = (input.shape[0], *input.shape[2:])
     if tuple(target.shape) != needed:
         raise ValueError(f"{op}: target: got shape {tuple(target.shape)}, needs {needed}, one class a position")
+    check_device(op, "target", target, input)

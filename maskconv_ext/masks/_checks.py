@@ -27,16 +27,18 @@ def check_tensor(op: str, name: str, value: Any, minimum_dim: int = 3) -> None:
         raise ValueError(f"{op}: {name}: got shape {tuple(value.shape)}, needs (N, C, *S)")
 
 
+def holds(dtype: torch.dtype, value: float) -> bool:
+    """Whether the dtype can hold a number: torch wraps and rounds others in silence, so that -1 is 255 in uint8."""
+    if dtype.is_floating_point or dtype.is_complex:
+        return not math.isfinite(value) or abs(value) <= torch.finfo(dtype).max
+    low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    return math.isfinite(value) and value == int(value) and low <= value <= high
+
+
 def check_holds(op: str, name: str, value: Any, dtype: torch.dtype) -> None:
-    """A number that the dtype can hold: torch wraps and rounds others in silence, so that -1 is 255 in uint8."""
     if not is_number(value):
         raise TypeError(f"{op}: {name}: got {value!r}, needs a number")
-    if dtype.is_floating_point or dtype.is_complex:
-        holds = not math.isfinite(value) or abs(value) <= torch.finfo(dtype).max
-    else:
-        low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
-        holds = math.isfinite(value) and value == int(value) and low <= value <= high
-    if not holds:
+    if not holds(dtype, value):
         raise ValueError(f"{op}: {name}: got {value!r}, needs a number that {dtype} holds, the dtype of x")
 
 

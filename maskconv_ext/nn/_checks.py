@@ -21,7 +21,7 @@ Pair = tuple[Tensor, Tensor | None]  # an input or output, and its mask
 
 def check_input(op: str, x: Tensor, rank: int | None = None) -> None:
     """`x` must be a floating (N, C, *S), with `rank` spatial axes, or 1 to 3."""
-    _check_is_tensor(op, x)
+    check_is_tensor(op, x)
     if x.dim() - 2 not in ((1, 2, 3) if rank is None else (rank,)):
         needs = "3 to 5 dimensions (N, C, *S)" if rank is None else f"{rank + 2} dimensions (N, C, {AXIS_NAMES[rank]})"
         raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs {needs}")
@@ -30,7 +30,7 @@ def check_input(op: str, x: Tensor, rank: int | None = None) -> None:
 
 def check_features(op: str, x: Tensor, dims: Sequence[int], features: int, name: str, at: int = 1) -> None:
     """`x` must be floating, of one of the numbers of dimensions `dims`, with the layer's features in dimension `at`."""
-    _check_is_tensor(op, x)
+    check_is_tensor(op, x)
     if x.dim() not in dims:
         raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs {' or '.join(map(str, dims))} dimensions")
     if x.shape[at] != features:
@@ -43,20 +43,26 @@ def check_floating(op: str, x: Tensor, name: str = "input") -> None:
         raise TypeError(f"{op}: {name}: got {x.dtype}, needs float16, bfloat16, float32 or float64")
 
 
-def _check_is_tensor(op: str, x: Tensor) -> None:
+def check_is_tensor(op: str, x: Tensor) -> None:
+    if isinstance(x, tuple):
+        raise TypeError(f"{op}: input: got a tuple, needs a Tensor; write layer(*pair) to hand on the mask of a pair")
     if not isinstance(x, Tensor):
         raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
 
 
 def check_mask(op: str, x: Tensor, mask: Tensor | None, *, parts: int | None = None) -> None:
     """`mask` must be None or (N or 1, M, *S) beside `x` (N, C, *S), with M = 1 or C; with `parts`, M = 1 or `parts`."""
-    _check_is_tensor(op, x)
-    if x.dim() < 2:
-        raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs 2 or more dimensions (N, C, *S)")
+    _check_has_channels(op, x)
     if mask is None:
         return
     check_mask_type(op, x, mask)
     check_mask_shape(op, x, mask, (1, x.shape[1] if parts is None else parts))
+
+
+def _check_has_channels(op: str, x: Tensor) -> None:
+    check_is_tensor(op, x)
+    if x.dim() < 2:
+        raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs 2 or more dimensions (N, C, *S)")
 
 
 def check_mask_type(op: str, x: Tensor, mask: Tensor) -> None:
@@ -87,19 +93,6 @@ def mask_parts(op: str, x: Tensor, mask: Tensor | None, mask_channels: Sequence[
     return parse_mask_channels(op, x, mask, mask_channels)
 
 
-def parse_parts(op: str, mask_channels: Sequence[int] | None) -> tuple[int, ...] | None:
-    """`mask_channels` of a constructor, as a tuple."""
-    if mask_channels is None:
-        return None
-    if (
-        not isinstance(mask_channels, tuple | list)
-        or not mask_channels
-        or not all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in mask_channels)
-    ):
-        raise ValueError(f"{op}: mask_channels: got {mask_channels!r}, needs a sequence of ints >= 1, or None")
-    return tuple(mask_channels)
-
-
 def parse_rule(op: str, mask_update: Any) -> float:
     """The share of a window that must be valid: 1 for `"all"`, 0 for `"any"` and `"inside"` (which asks for more)."""
     if isinstance(mask_update, str) and mask_update in ("any", "all", "inside"):
@@ -124,22 +117,21 @@ def per_channel(tensor: Tensor, parts: Sequence[int]) -> Tensor:
     return tensor if tensor.shape[1] in (1, sum(parts)) else repeat_parts(tensor, parts)
 
 
-def channel_mask(op: str, x: Tensor, mask: Tensor | None, parts: tuple[int, ...] | None) -> Tensor | None:
+def channel_mask(op: str, x: Tensor, mask: Tensor | None, mask_channels: Sequence[int] | None = None) -> Tensor | None:
     """The checked mask with 1 or C channels, so that it broadcasts to `x`."""
-    check_mask(op, x, mask, parts=None if parts is None else len(parts))
-    if parts is not None and sum(parts) != x.shape[1]:
-        raise ValueError(
-            f"{op}: mask_channels: got {parts}, which add up to {sum(parts)}, needs a sum of {x.shape[1]}, the "
-            f"channels of input"
-        )
-    return mask if mask is None or parts is None else per_channel(mask, parts)
+    _check_has_channels(op, x)
+    parts = mask_parts(op, x, mask, mask_channels)
+    return None if mask is None else per_channel(mask, parts)
 
 
-def select(x: Tensor, mask: Tensor | None) -> Tensor:
-    """`x` where the mask is not 0, else 0. Not a product: NaN and Inf elsewhere are gone, from the gradient too."""
+def select(x: Tensor, mask: Tensor | None, other: float | Tensor = 0.0) -> Tensor:
+    """`x` where the mask is not 0, else `other`, in the dtype and memory format of `x`.
+
+    Not a product: NaN and Inf elsewhere are gone, from the gradient too.
+    """
     if mask is None:
         return x
-    selected = torch.where(mask != 0, x, x.new_zeros(()))
+    selected = torch.where(mask != 0, x, other if isinstance(other, Tensor) else x.new_full((), other))
     layout = suggest_memory_format(x)
     # A mask of several channels would impose its own layout.
     return selected if layout == torch.contiguous_format else selected.contiguous(memory_format=layout)

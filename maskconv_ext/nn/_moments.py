@@ -57,7 +57,7 @@ def scaled(moments: Moments, eps: float, weight: Tensor | None, bias: Tensor | N
     return output if bias is None else output + bias.to(dtype)
 
 
-def per_channel(parameter: Tensor | None, dim: int) -> Tensor | None:
+def along_channels(parameter: Tensor | None, dim: int) -> Tensor | None:
     """(C,) as (1, C, 1, …) of `dim` dimensions."""
     return None if parameter is None else parameter.view(1, -1, *[1] * (dim - 2))
 

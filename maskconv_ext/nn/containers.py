@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._checks import Pair, check_input, mask_parts, mask_values, per_channel, select
+from ..arguments import parse_parts
+from ._checks import Pair, channel_mask, check_input, mask_parts, mask_values, per_channel, select
 
 # Modules that compute every position by itself, and whether they map 0 to 0: holes then stay 0 by themselves.
 _ELEMENTWISE: dict[type[nn.Module], bool] = dict.fromkeys(
@@ -77,7 +78,7 @@ class MaskedSequential(nn.Sequential):
                 input = child(input)
             else:
                 # The holes are emptied before as well: NaN there would turn into gradients of NaN.
-                valid = per_channel(mask, mask_parts(f"MaskedSequential: child {name!r}", input, mask, None))
+                valid = channel_mask(f"MaskedSequential: child {name!r}", input, mask)
                 input = child(select(input, valid))
                 input = input if _keeps_zero(child) else select(input, valid)
         return input, mask
@@ -126,7 +127,7 @@ class MaskedAdd(nn.Module):
         if mask_update not in ("any", "all"):
             raise ValueError(f"MaskedAdd: mask_update: got {mask_update!r}, needs 'any' or 'all'")
         self.mask_update = mask_update
-        self.mask_channels = None if mask_channels is None else tuple(mask_channels)
+        self.mask_channels = parse_parts("MaskedAdd", mask_channels)
 
     def forward(self, *pairs: Pair) -> Pair:
         parts = _parts_of_pairs("MaskedAdd", pairs, self.mask_channels)
@@ -227,9 +228,7 @@ def _parts_of_pairs(
         check_input(f"{op}: input {i}", pair[0])
     parts = []
     for i, (x, mask) in enumerate(pairs):
-        # A mask shared by all channels may stand beside one of several parts.
-        shared = isinstance(mask, Tensor) and mask.dim() > 1 and mask.shape[1] == 1
-        parts.append(mask_parts(f"{op}: input {i}", x, mask, None if shared else mask_channels))
+        parts.append(mask_parts(f"{op}: input {i}", x, mask, mask_channels))
     return parts
 
 

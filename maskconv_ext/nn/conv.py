@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _LazyConvXdMixin
 
-from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update
+from ..arguments import NORMALIZATIONS, check_choice, check_pad_is_valid, parse_fill, parse_mask_update, parse_parts
 from ..functional import masked_conv1d, masked_conv2d, masked_conv3d
 from ..geometry import per_axis
 from ..mask_plan import MaskPlan
-from ._checks import Pair, mask_parts, per_channel
+from ._checks import Pair, check_is_tensor, mask_parts, per_channel, select
 from ._inside import check_inside, inside_mask, rule_inside
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class MaskOptions(_ConvNd):
 
     @classmethod
     def from_conv(cls, conv: Any, **mask_options: Any) -> Self:
-        """The masked form of `conv`, a module of torch.nn, whose Parameters it shares.
+        """The masked form of `conv`, a module of torch.nn, whose Parameters it shares; of a masked one the options too.
 
         Raises TypeError where `conv` is of another kind or rank, ValueError where its parameters are lazy or computed
         by a parametrization.
@@ -48,6 +48,8 @@ class MaskOptions(_ConvNd):
             )
         if nn.parameter.is_lazy(parameters["weight"]):
             raise ValueError(f"{op}: conv: got a lazy module, needs one that has seen an input")
+        if isinstance(conv, cls):
+            mask_options = {name: getattr(conv, name) for name in cls.mask_defaults} | mask_options
         if conv.transposed:
             mask_options["output_padding"] = conv.output_padding
         masked = cls(
@@ -94,9 +96,11 @@ class _MaskedConv(MaskOptions):
         self.mask_update = mask_update
         self.fill = fill
         self.pad_is_valid = pad_is_valid
-        self.mask_channels = None if mask_channels is None else tuple(mask_channels)
+        # A lazy layer does not know its channels yet.
+        self.mask_channels = parse_parts(op, mask_channels, self.in_channels or None)
 
     def forward(self, input: Tensor, mask: Tensor | None = None, plan: MaskPlan | None = None) -> Pair:
+        check_is_tensor(type(self).__name__, input)
         # torch.nn knows no "same" with strides.
         plain = self.padding != "same" or all(step == 1 for step in self.stride)
         unscaled = self.normalization in UNSCALED_WHEN_FULL and self.mask_update != "confidence"
@@ -165,7 +169,7 @@ def conv_by_rule(
     if fill == "bias":
         value = 0.0 if bias is None else bias.view(-1, *[1] * rank)
     of_filter = valid if valid.shape[1] == 1 else valid.repeat_interleave(len(weight) // groups, 1)
-    return torch.where(of_filter != 0, output, value), valid
+    return select(output, of_filter, value), valid
 
 
 class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]

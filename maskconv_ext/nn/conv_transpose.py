@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from ..arguments import check_choice, check_tensors, conv_dtype, parse_fill
+from ..arguments import check_choice, check_tensors, conv_dtype, parse_fill, parse_parts
 from ..geometry import per_axis
 from ..reference import per_filter, scale_of
-from ._checks import Pair, check_input, compute_dtype, mask_parts, mask_values, parse_rule, per_channel, weigh
+from ._checks import Pair, check_input, compute_dtype, mask_parts, mask_values, parse_rule, per_channel, select, weigh
 from .conv import UNSCALED_WHEN_FULL, MaskOptions
 
 CONVOLUTIONS = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -142,7 +142,7 @@ def masked_conv_transpose(
     if mask_update == "inside":
         of_group = mask if len(parts) == 1 else per_channel(mask, parts).unflatten(1, (groups, -1)).amin(2)
         valid = _inside(of_group != 0, valid, kernel, strides, paddings, extras, dilations)
-    y = torch.where(per_filter(valid, filters), y, b if fill_value is None else fill_value)
+    y = select(y, per_filter(valid, filters), b if fill_value is None else fill_value)
     return y.to(a.dtype), valid.to(mask.dtype)
 
 
@@ -223,7 +223,7 @@ class _MaskedConvTranspose(MaskOptions, _ConvTransposeNd):
         self.normalization = normalization
         self.mask_update = mask_update
         self.fill = fill
-        self.mask_channels = None if mask_channels is None else tuple(mask_channels)
+        self.mask_channels = parse_parts(op, mask_channels, self.in_channels)
 
     def forward(self, input: Tensor, mask: Tensor | None = None, output_size: list[int] | None = None) -> Pair:
         check_input(type(self).__name__, input, len(self.kernel_size))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._checks import channel_mask, check_floating, parse_parts, select
+from ..arguments import parse_parts
+from ._checks import channel_mask, check_floating, select
 
 
 class Masked(nn.Module):
@@ -109,10 +110,8 @@ class MaskedDropout(nn.Dropout):
             return super().forward(x), mask
         if not self.training:
             return x, mask
-        dropped = torch.rand((x.shape[0], 1, *x.shape[2:]), device=x.device) < self.p
-        if mask is None:
-            return x.masked_fill(dropped, 0.0), ~dropped
-        return x.masked_fill(dropped, 0.0), mask.masked_fill(dropped, 0)
+        kept = torch.rand((x.shape[0], 1, *x.shape[2:]), device=x.device) >= self.p
+        return select(x, kept), kept if mask is None else mask.masked_fill(~kept, 0)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (", drop_mask=True" if self.drop_mask else "")

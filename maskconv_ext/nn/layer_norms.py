@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
 
-from ._checks import channel_mask, check_broadcast_mask, check_features, check_floating, parse_parts, select
-from ._moments import masked_moments, per_channel, scaled, update_running
+from ..arguments import parse_parts
+from ._checks import channel_mask, check_broadcast_mask, check_features, check_floating, check_is_tensor, select
+from ._moments import along_channels, masked_moments, scaled, update_running
 
 
 class MaskedLayerNorm(nn.LayerNorm):
@@ -63,20 +65,21 @@ class MaskedLayerNorm(nn.LayerNorm):
         self._check(x, mask)
         if mask is None and not self.channels_first:
             return super().forward(x), None
-        if mask is None or (self.channels_first and mask.shape[1] == 1):
-            y = super().forward(select(x, mask).movedim(1, -1)).movedim(-1, 1)
-            return select(y.to(x.dtype, memory_format=suggest_memory_format(x)), mask), mask
         dims = (1,) if self.channels_first else tuple(range(x.dim() - len(self.normalized_shape), x.dim()))
+        if mask is None or all(mask.shape[d] == 1 for d in dims):
+            # Of what a statistic is made of all is valid, and weighs the same, or nothing is.
+            y = select(x, mask)
+            y = super().forward(y.movedim(1, -1)).movedim(-1, 1) if self.channels_first else super().forward(y)
+            return select(y.to(x.dtype, memory_format=suggest_memory_format(x)), mask), mask
         weight, bias = (
-            per_channel(parameter, x.dim()) if self.channels_first else parameter
+            along_channels(parameter, x.dim()) if self.channels_first else parameter
             for parameter in (self.weight, self.bias)
         )
         return select(scaled(masked_moments(x, mask, dims), self.eps, weight, bias).to(x.dtype), mask), mask
 
     def _check(self, x: Tensor, mask: Tensor | None) -> None:
         op = type(self).__name__
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
+        check_is_tensor(op, x)
         last = len(self.normalized_shape)
         if self.channels_first and x.dim() < 2:
             raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs 2 or more dimensions (N, C, *S)")
@@ -125,7 +128,7 @@ class MaskedGroupNorm(nn.GroupNorm):
 
     def __init__(self, *args: Any, mask_channels: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.mask_channels = parse_parts(type(self).__name__, mask_channels)
+        self.mask_channels = parse_parts(type(self).__name__, mask_channels, self.num_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """`(y, mask)`; y holds 0 at invalid positions."""
@@ -153,7 +156,7 @@ class _MaskedInstanceNorm(nn.modules.instancenorm._InstanceNorm):
 
     def __init__(self, *args: Any, mask_channels: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.mask_channels = parse_parts(type(self).__name__, mask_channels)
+        self.mask_channels = parse_parts(type(self).__name__, mask_channels, self.num_features)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """`(y, mask)`; y holds 0 at invalid positions."""
@@ -169,12 +172,14 @@ class _MaskedInstanceNorm(nn.modules.instancenorm._InstanceNorm):
         m = channel_mask(op, x, mask, self.mask_channels)
         assert m is not None
         if not self.training and self.track_running_stats:
-            return select(super().forward(select(x, m)), m), mask
+            # Statistics that do not depend on the sample: batch normalisation, which takes an empty batch too.
+            y = F.batch_norm(select(x, m), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            return select(y, m), mask
         moments = masked_moments(x, m, tuple(range(2, x.dim())))
         if self.training and self.track_running_stats:
             assert self.running_mean is not None and self.running_var is not None
             update_running(self.running_mean, self.running_var, moments, self.momentum or 0.0)
-        weight, bias = per_channel(self.weight, x.dim()), per_channel(self.bias, x.dim())
+        weight, bias = along_channels(self.weight, x.dim()), along_channels(self.bias, x.dim())
         return select(scaled(moments, self.eps, weight, bias).to(x.dtype), m), mask
 
     def extra_repr(self) -> str:

@@ -78,7 +78,7 @@ class LearnedFill(nn.Module):
             m = of_channel.to(input.dtype)
             output = select(input, of_channel) * m + embedding * (1.0 - m)
         else:
-            output = torch.where(of_channel != 0, input, embedding)
+            output = select(input, of_channel, embedding)
         return output, mask if self.keep_mask else None
 
     def extra_repr(self) -> str:

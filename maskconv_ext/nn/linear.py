@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..functional import masked_conv1d
-from ._checks import Pair, check_broadcast_mask, check_floating, select
+from ._checks import Pair, check_broadcast_mask, check_floating, check_is_tensor, select
 
 
 class MaskedLinear(nn.Linear):
@@ -38,8 +38,7 @@ class MaskedLinear(nn.Linear):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Pair:  # type: ignore[override]
         """`(y, mask)`; y holds 0 at invalid positions."""
         op = type(self).__name__
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{op}: input: got {type(x).__name__}, needs a Tensor")
+        check_is_tensor(op, x)
         if x.dim() < 1 or x.shape[-1] != self.in_features:
             raise ValueError(f"{op}: input: got shape {tuple(x.shape)}, needs (*, {self.in_features})")
         check_floating(op, x)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._checks import channel_mask, check_features, parse_parts, select
-from ._moments import across_ranks, masked_moments, per_channel, scaled, update_running
+from ..arguments import parse_parts
+from ._checks import channel_mask, check_features, select
+from ._moments import across_ranks, along_channels, masked_moments, scaled, update_running
 from ._ranks import several_ranks
 
 
@@ -27,7 +28,7 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.mask_channels = parse_parts(type(self).__name__, mask_channels)
+        self.mask_channels = parse_parts(type(self).__name__, mask_channels, self.num_features)
         self.sync = sync
         self.process_group = process_group
 
@@ -51,7 +52,7 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
             # A tensor, so that no device is waited for.
             factor = 1.0 / self.num_batches_tracked if self.momentum is None else self.momentum
             update_running(self.running_mean, self.running_var, moments, factor)
-        weight, bias = per_channel(self.weight, x.dim()), per_channel(self.bias, x.dim())
+        weight, bias = along_channels(self.weight, x.dim()), along_channels(self.bias, x.dim())
         return select(scaled(moments, self.eps, weight, bias).to(x.dtype), m), mask
 
     def extra_repr(self) -> str:

@@ -217,7 +217,7 @@ def _max_pool(
     parts = mask_parts(op, input, mask, mask_channels)
     if mask is None:
         return pool(input), None
-    output = pool(torch.where(per_channel(mask, parts) != 0, input, -torch.inf))
+    output = pool(select(input, per_channel(mask, parts), -torch.inf))
     pooled_mask = _pooled_mask(mask, input, pool) if rule is None else rule(mask, output)
     return select(output, per_channel(pooled_mask, parts)), pooled_mask.to(mask.dtype)
 

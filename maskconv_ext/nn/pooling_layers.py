@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ..arguments import parse_parts
 from . import pooling
 from ._checks import Pair, check_input
 
@@ -27,7 +28,7 @@ class _MaskedPool(nn.Module):
 
     def __init__(self, *args: Any, mask_channels: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.mask_channels = None if mask_channels is None else tuple(mask_channels)
+        self.mask_channels = parse_parts(type(self).__name__, mask_channels)
         if getattr(self, "return_indices", False):
             raise ValueError(f"{type(self).__name__}: return_indices: got True, needs False")
 

@@ -82,7 +82,7 @@ class MaskReport:
         figure.savefig(path, format="png")
 
 
-def mask_report(model: nn.Module, *inputs: Any) -> MaskReport:
+def mask_report(model: nn.Module, *inputs: Any, strict: bool = False) -> MaskReport:
     """Run `model(*inputs)` once and report the mask that every layer returned.
 
     A layer is a module that returns (output, mask). The model runs in evaluation mode without gradients, and is left as
@@ -92,9 +92,13 @@ def mask_report(model: nn.Module, *inputs: Any) -> MaskReport:
     Args:
         model: takes `inputs`, with the mask as its second input or not at all.
         inputs: as the model takes them.
+        strict: raise at the layer at which the mask is lost, instead of listing it.
 
     Returns:
         A `MaskReport`: `records`, `lost`, `print(report)`, `report.save("masks.png")`.
+
+    Raises:
+        ValueError: with `strict`, where the mask is lost, by the layer's name; the traceback shows the call.
 
     Example:
         >>> import torch
@@ -122,6 +126,11 @@ def mask_report(model: nn.Module, *inputs: Any) -> MaskReport:
         nonlocal depth, has_mask
         depth += 1
         if has_mask and is_mask_aware(module) and _got_no_mask(module, args, kwargs):
+            if strict:
+                raise ValueError(
+                    f"mask_report: {names[module]} ({type(module).__name__}): mask: got None after an earlier layer "
+                    f"had returned a mask, needs it"
+                )
             lost.add((module, depth))
             has_mask = False
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import is_soft
+from ..arguments import is_soft, parse_parts
 from ._checks import Pair, check_input, compute_dtype, mask_parts, mask_values, parse_rule, per_channel, select, weigh
 
 COPYING = ("nearest", "nearest-exact")
@@ -77,9 +77,11 @@ def _upsample(
     options: dict[str, Any],
 ) -> Pair:
     check_input(op, input)
-    mode = options["mode"]
-    if mode not in MODES[input.dim() - 2]:
-        raise ValueError(f"{op}: mode: got {mode!r}, needs one of {', '.join(map(repr, MODES[input.dim() - 2]))}")
+    mode, modes = options["mode"], MODES[input.dim() - 2]
+    if mode not in modes:
+        raise ValueError(
+            f"{op}: mode: got {mode!r} for input {tuple(input.shape)}, needs one of {', '.join(map(repr, modes))}"
+        )
     parts = mask_parts(op, input, mask, mask_channels)
     share = parse_rule(op, mask_update)
     if mask is None:
@@ -143,7 +145,7 @@ class MaskedUpsample(nn.Upsample):
             raise ValueError(f"{op}: mode: got {mode!r}, needs one of {', '.join(map(repr, modes))}")
         parse_rule(op, mask_update)
         self.mask_update = mask_update
-        self.mask_channels = None if mask_channels is None else tuple(mask_channels)
+        self.mask_channels = parse_parts(op, mask_channels)
 
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Pair:  # type: ignore[override]
         options = dict(

@@ -71,6 +71,8 @@ def test_tuples_tensors_and_arrays():
     assert images.dtype == torch.float32 and torch.equal(images[:, :1].bool(), mask) and heights.tolist() == [4, 5, 1]
     images, heights, masks = pad_collate(masks="per_field", fill={0: 2})(pairs)
     assert masks[1] is None and torch.equal(masks[0], images[:, :1] == 1)
+    swapped = pad_collate()([np.full((1, n), n, ">f4") for n in (1, 2)])[0]
+    assert swapped.tolist() == [[[1.0, 0.0]], [[2.0, 2.0]]]
     sequences = [torch.ones(4, n, dtype=torch.int16) for n in (3, 7)]
     batch, mask = pad_collate(rank=1, size_multiple=4, fill=-1)(sequences)
     assert batch.shape == (2, 4, 8) and mask.shape == (2, 1, 8) and torch.equal(batch[:, :1] == 1, mask)
@@ -101,13 +103,14 @@ class Pictures(Dataset):
         return {"image": torch.full((1, *self.sizes[i]), float(i) + 1), "index": i}
 
 
-def test_workers_of_a_loader():
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_of_a_loader(start):
     pictures = Pictures()
     collate = pad_collate(size_multiple=2)
     assert pickle.loads(pickle.dumps(collate)) == collate
     sampler = BucketBatchSampler(pictures.sizes, 4, seed=5)
     loader = DataLoader(
-        pictures, batch_sampler=sampler, num_workers=2, collate_fn=collate, multiprocessing_context="spawn"
+        pictures, batch_sampler=sampler, num_workers=2, collate_fn=collate, multiprocessing_context=start
     )
     seen = []
     for batch in loader:
@@ -143,6 +146,9 @@ def test_one_axis_without_shuffle_is_sorting():
     lengths = [5, 1, 4, 1, 3]
     batches = list(BucketBatchSampler(lengths, 2, shuffle=False))
     assert [[lengths[i] for i in batch] for batch in batches] == [[1, 1], [3, 4], [5]]
+    for sizes in (np.array(lengths), torch.tensor(lengths), torch.tensor(lengths)[:, None], np.array(lengths)[:, None]):
+        assert list(BucketBatchSampler(sizes, 2, shuffle=False)) == batches
+        assert padded_fraction(sizes, [*batches, []]) == padded_fraction(lengths, batches) > 0
     texts = ["abc", "a", "ab"]
     assert list(BucketBatchSampler(texts, 1, len, shuffle=False)) == [[1], [2], [0]]
     assert list(BucketBatchSampler([], 4)) == [] and len(BucketBatchSampler([], 4)) == 0
@@ -185,8 +191,31 @@ def with_change(sample, **changes):
 
 
 PLACE = "pad_collate: field"
+STACKS = "got {}, needs what stacks (only tensors and arrays that are fields of a sample themselves are padded): "
 ERRORS = [
     (lambda: pad_collate(rank=0), "pad_collate: rank: got 0, needs an int >= 1"),
+    (lambda: pad_collate()([]), "pad_collate: samples: got none, needs at least one"),
+    (lambda: pad_collate(size_multiple=2.5),
+     "pad_collate: size_multiple: got 2.5, needs an int >= 1 or a sequence of 2 of them"),
+    (lambda: pad_collate(fill={"image": None}), "pad_collate: fill: got None, needs a number"),
+    (lambda: pad_collate(fill=1e6)([torch.ones(1, 2, 2).half()]),
+     f"{PLACE} 0 of sample 0: got torch.float16, needs a dtype that holds the fill 1000000.0"),
+    (lambda: pad_collate()(with_change(1, name=torch.ones(3))),
+     f"{PLACE} 'name' of sample 1: got Tensor, needs str, as sample 0"),
+    (lambda: pad_collate()([{"name": None}]),
+     f"{PLACE} 'name': {STACKS.format('NoneType')}default_collate: batch must contain tensors, numpy arrays, numbers, "
+     "dicts or lists; found <class 'NoneType'>"),
+    (lambda: pad_collate()([{"of": {"box": torch.ones(1)}}, {"of": {"box": torch.ones(2)}}]),
+     f"{PLACE} 'of': {STACKS.format('dict')}stack expects each tensor to be equal size, but got [1] at entry 0 and [2] "
+     "at entry 1"),
+    (lambda: pad_collate()([{"names": np.array(["a"])}]),
+     f"{PLACE} 'names' of sample 0: got an array of <U1, needs numbers"),
+    (lambda: pad_collate()([{"image": torch.ones(1, 2, 2), "mask": 1.0}]),
+     f"{PLACE} 'mask' of sample 0: got float, needs a Tensor of 3 dimensions (M, *S), as a mask has; or another "
+     "mask_key"),
+    (lambda: pad_collate(masks="per_field")([{"a": torch.ones(1, 2, 2), "a_mask": 1}]),
+     "pad_collate: mask_key: got 'mask', but samples have a field 'a_mask'"),
+    (lambda: padded_fraction([1.5], [[0]]), "padded_fraction: sizes: got size 1.5 of item 0, needs ints >= 0"),
     (lambda: pad_collate(align="top"), "pad_collate: align: got 'top', needs 'start' or 'center'"),
     (lambda: pad_collate(masks="all"), "pad_collate: masks: got 'all', needs 'shared' or 'per_field'"),
     (lambda: pad_collate(size_multiple=(2, 0)),
@@ -221,7 +250,8 @@ ERRORS = [
     (lambda: pad_collate()([(1, 2), (1,)]), "pad_collate: sample 1: got 1 fields, needs 2 fields, as sample 0"),
     (lambda: pad_collate()([(1, 2), 3]), "pad_collate: sample 1: got int, needs 2 fields, as sample 0"),
     (lambda: pad_collate()([{"mask": torch.ones(2, 2)}]),
-     f"{PLACE} 'mask' of sample 0: got shape (2, 2), needs 3 dimensions (M, *S), as a mask has"),
+     f"{PLACE} 'mask' of sample 0: got shape (2, 2), needs a Tensor of 3 dimensions (M, *S), as a mask has; or another "
+     "mask_key"),
     (lambda: BucketBatchSampler([1, 2], 0), "BucketBatchSampler: batch_size: got 0, needs an int >= 1"),
     (lambda: BucketBatchSampler([1, 2], 2, rank=2, world_size=2),
      "BucketBatchSampler: rank: got 2, needs an int from 0 to 1"),

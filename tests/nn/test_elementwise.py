@@ -92,6 +92,8 @@ ERRORS = [
                                          "shape; layers that move positions have masked variants"),
     (lambda: Masked(nn.ReLU())(X, M[0]),
      "Masked(ReLU): mask: got shape (1, 6) for input (2, 4, 6), needs (1 or 2, 1 or 4, 6)"),
+    (lambda: Masked(nn.ReLU())((X, M)),
+     "Masked(ReLU): input: got a tuple, needs a Tensor; write layer(*pair) to hand on the mask of a pair"),
     (lambda: Masked(nn.ReLU())(3.0), "Masked(ReLU): input: got float, needs a Tensor"),
     (lambda: Masked(nn.ReLU())(X[0, 0]),
      "Masked(ReLU): input: got shape (6,), needs 2 or more dimensions (N, C, *S)"),

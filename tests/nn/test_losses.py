@@ -210,6 +210,17 @@ def test_compiled_equals_eager(name):
     torch.testing.assert_close(torch.compile(step, backend="aot_eager", fullgraph=True)(x, mask), step(x, mask))
 
 
+def test_modules_of_torch_and_bool_targets():
+    x, mask = make(2, "bool", "shared", 3)
+    target = torch.zeros_like(x)
+    wanted = losses.masked_loss(F.huber_loss, x, target, mask, delta=0.7)
+    huber = torch.nn.HuberLoss(reduction="none", delta=0.7)
+    assert losses.masked_loss(huber, x, target, mask) == losses.MaskedLoss(huber)(x, target, mask) == wanted
+    yes = x > 5
+    for loss in (losses.masked_bce_with_logits, losses.masked_dice):
+        assert loss(x, yes, mask) == loss(x, yes.double(), mask) and loss(x, yes, mask).isfinite()
+
+
 def test_module_is_picklable():
     loss = pickle.loads(pickle.dumps(losses.MaskedLoss(F.huber_loss, reduction="sum", delta=2.0)))
     assert repr(loss) == "MaskedLoss(huber_loss, reduction='sum', delta=2.0)"
@@ -231,7 +242,7 @@ ERRORS = [
     (lambda: losses.masked_bce_with_logits(X, X, M[..., :5]),
      "masked_bce_with_logits: mask: got shape (2, 1, 5) for input (2, 4, 6), needs (1 or 2, 1 or 4, 6)"),
     (lambda: losses.masked_loss(lambda a, b, reduction: (a - b).mean(1), X, X, M),
-     "masked_loss: loss_fn: made shape (2, 6) of (2, 4, 6), needs an elementwise loss"),
+     "masked_loss: loss_fn: made shape (2, 6) of (2, 4, 6), needs an elementwise loss, without reduction"),
     (lambda: losses.masked_cross_entropy(X, X, M),
      "masked_cross_entropy: target: got torch.float32, needs class numbers of an integer dtype"),
     (lambda: losses.masked_cross_entropy(X, T[:, None], M),
@@ -240,6 +251,19 @@ ERRORS = [
      "masked_cross_entropy: mask: got shape (2, 4, 6) for input (2, 4, 6), needs (1 or 2, 1, 6)"),
     (lambda: losses.masked_cross_entropy(X, T, M, weight=torch.ones(3)),
      "masked_cross_entropy: weight: got shape (3,), needs (4,), one a class"),
+    (lambda: losses.masked_cross_entropy(X, T, M, weight=[1.0] * 4),
+     "masked_cross_entropy: weight: got list, needs a Tensor or None"),
+    (lambda: losses.masked_cross_entropy(X, T, M, weight=torch.ones(4).double()),
+     "masked_cross_entropy: weight: got torch.float64, needs torch.float32, the dtype of input"),
+    (lambda: losses.masked_cross_entropy(X, T, M, label_smoothing=2),
+     "masked_cross_entropy: label_smoothing: got 2, needs a number in [0, 1]"),
+    (lambda: losses.masked_cross_entropy(X, T.to("meta"), M),
+     "masked_cross_entropy: target: got device meta, needs cpu, the device of input"),
+    (lambda: losses.masked_mse(X, X.to("meta"), M), "masked_mse: target: got device meta, needs cpu, the device of "
+                                                    "input"),
+    (lambda: losses.masked_loss("mse", X, X, M), "masked_loss: loss_fn: got str, needs a function or a module"),
+    (lambda: losses.masked_loss(torch.nn.MSELoss(), X, X, M),
+     "masked_loss: loss_fn: made shape () of (2, 4, 6), needs an elementwise loss, without reduction"),
     (lambda: losses.masked_dice(X, T, M, smooth=-1), "masked_dice: smooth: got -1, needs a number >= 0"),
     (lambda: losses.masked_dice(X, X[:, :1], M),
      "masked_dice: target: got shape (2, 1, 6), needs (2, 4, 6), that of input"),

@@ -64,6 +64,20 @@ def test_the_layer_at_which_the_mask_is_lost():
     )
 
 
+def test_strict_raises_where_the_mask_is_lost():
+    model = Network(forgets=True).train()
+    with pytest.raises(ValueError) as caught:
+        mnn.mask_report(model, torch.rand(1, 1, 8, 8), half_a_mask(8, 8), strict=True)
+    assert str(caught.value) == (
+        "mask_report: second (MaskedSequential): mask: got None after an earlier layer had returned a mask, needs it"
+    )
+    # The traceback shows the line of the network that forgot it.
+    assert any(entry.name == "forward" and str(entry.path) == __file__ for entry in caught.traceback)
+    assert model.training and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    kept = mnn.mask_report(Network(forgets=False), torch.rand(1, 1, 8, 8), half_a_mask(8, 8), strict=True)
+    assert kept.lost == []
+
+
 class Dropped(nn.Module):
     def __init__(self):
         super().__init__()

@@ -262,8 +262,8 @@ FUNCTIONS = [
          "mask: got layout torch.sparse_coo, needs torch.strided; write mask.to_dense()"),
         (dict(mask=M[..., 1:]), ValueError,
          "mask: got shape (2, 1, 6, 4) for input (2, 4, 6, 5), needs (1 or 2, 1 or 4, 6, 5)"),
-        (dict(mask_channels=(2, 2)), ValueError,
-         "mask: got shape (2, 1, 6, 5) for input (2, 4, 6, 5), needs (1 or 2, 2, 6, 5)"),
+        (dict(mask=M.expand(2, 3, 6, 5), mask_channels=(2, 2)), ValueError,
+         "mask: got shape (2, 3, 6, 5) for input (2, 4, 6, 5), needs (1 or 2, 1 or 2, 6, 5)"),
     ],
 )  # fmt: skip
 def test_wrong_call(function, op, changes, error, message):

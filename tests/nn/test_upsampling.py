@@ -154,8 +154,10 @@ X, M = torch.zeros(2, 4, 6, 5), torch.ones(2, 1, 6, 5, dtype=torch.bool)
     ("changes", "error", "message"),
     [
         (dict(input=X.int()), TypeError, "input: got torch.int32, needs float16, bfloat16, float32 or float64"),
-        (dict(mode="bicubic"), ValueError, "mode: got 'bicubic', needs one of 'nearest', 'nearest-exact', 'bilinear'"),
-        (dict(mode="linear"), ValueError, "mode: got 'linear', needs one of 'nearest', 'nearest-exact', 'bilinear'"),
+        (dict(mode="bicubic"), ValueError,
+         "mode: got 'bicubic' for input (2, 4, 6, 5), needs one of 'nearest', 'nearest-exact', 'bilinear'"),
+        (dict(mode="linear"), ValueError,
+         "mode: got 'linear' for input (2, 4, 6, 5), needs one of 'nearest', 'nearest-exact', 'bilinear'"),
         (dict(mask=M[:, :, 1:]), ValueError,
          "mask: got shape (2, 1, 5, 5) for input (2, 4, 6, 5), needs (1 or 2, 1 or 4, 6, 5)"),
         (dict(mask_update="center"), ValueError,
