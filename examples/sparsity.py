@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> None:
             rows.append([(title, image[0].cpu().numpy()) for title, image in row])
     cli.write_results(arguments, ranks, figures)
     low, high = (float(end) for end in to_pixels(truth[measured]).aminmax())
-    save_grid(arguments.out / MAPS, rows, cmap="viridis", vmin=low, vmax=high)
+    save_grid(arguments.out / MAPS, rows, "disparity, px", cmap="viridis", vmin=low, vmax=high)
     save_curves(
         arguments.out / CURVES, curves_of(figures), arguments.density,
         "density of the given pixels in the test", "mean absolute error, px",

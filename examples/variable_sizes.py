@@ -69,6 +69,8 @@ def network(kind: str, arguments: argparse.Namespace) -> Completion:
     state = checkpoint.load(arguments.trained / f"{kind}.pt")
     if state is None:
         raise cli.ExampleError(f"--trained: {arguments.trained} has no {kind}.pt; inpainting.py writes it")
+    if "widths" not in state["settings"]:
+        raise cli.ExampleError(f"--trained: {arguments.trained / f'{kind}.pt'} is not of inpainting.py")
     model = Completion(kind, UNet, 3, widths=state["settings"]["widths"])
     model.load_state_dict(state["model"])
     return model.eval()
@@ -115,7 +117,10 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> None:
             rows[-1].append((f"{method}: differs by {largest:.0e}", picture))
         figures["gradient"][method] = float((gradient - sum_of_gradients).norm() / sum_of_gradients.norm())
     cli.write_results(arguments, ranks, figures)
-    save_grid(arguments.out / PICTURE, rows, cmap="viridis", vmin=np.log10(SMALLEST), vmax=0)
+    save_grid(
+        arguments.out / PICTURE, rows, "difference, relative to the largest value: its power of ten", cmap="viridis",
+        vmin=np.log10(SMALLEST), vmax=0,
+    )  # fmt: skip
     print(tables.variable_sizes(figures))
     print(f"\nwritten to {arguments.out}: {cli.RESULTS}, {PICTURE}")
     largest = max([figures["gradient"]["masked"], *(row["differences"]["masked"] for row in figures["images"])])

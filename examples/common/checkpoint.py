@@ -25,21 +25,21 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """What `save` wrote, or None; an error where it belongs to a run with other settings than these."""
+    """What `save` wrote, None without a file; with `settings`, an error where it belongs to a run with others."""
     if not path.exists():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         saved = state["settings"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise ExampleError(
-            f"{path}: no checkpoint of this example ({type(error).__name__}); --restart ignores it"
-        ) from None
-    expected = saved if settings is None else settings
-    for name in saved | expected:
-        if saved.get(name) != expected.get(name):
+        advice = "" if settings is None else "; --restart ignores it"
+        raise ExampleError(f"{path}: no checkpoint of this example ({type(error).__name__}){advice}") from None
+    if settings is None:
+        return state
+    for name in saved | settings:
+        if saved.get(name) != settings.get(name):
             raise ExampleError(
-                f"{path}: of a run with {name} {saved.get(name)!r}, this one has {expected.get(name)!r}; "
+                f"{path}: of a run with {name} {saved.get(name)!r}, this one has {settings.get(name)!r}; "
                 f"--restart begins anew, --out elsewhere keeps both"
             )
     return state

@@ -61,6 +61,13 @@ def folder(text: str) -> Path:
     return path
 
 
+def make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExampleError(f"--out: {path} cannot be made: {error.strerror}") from None
+
+
 def parser(name: str, description: str | None, **defaults: Any) -> argparse.ArgumentParser:
     """With the options of all examples; `defaults` of theirs."""
     root = argparse.ArgumentParser(
@@ -110,7 +117,7 @@ def main(
         if device == "cuda" and not torch.cuda.is_available():
             raise ExampleError("--device cuda: torch finds no CUDA device")
         with ranks.join(device) as here:
-            arguments.out.mkdir(parents=True, exist_ok=True)
+            make_folder(arguments.out)
             run(arguments, here)
     except ExampleError as error:
         if os.environ.get("RANK", "0") == "0":  # all ranks say the same

@@ -23,12 +23,17 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_grid(path: Path, rows: Sequence[Sequence[tuple[str, NDArray]]], **options: Any) -> None:
-    """Panels (title, image): (H, W, 3) in colour, or (H, W) on a colour map with `options` of imshow; NaN is a hole."""
+def save_grid(path: Path, rows: Sequence[Sequence[tuple[str, NDArray]]], scale_label: str = "", **options: Any) -> None:
+    """Panels (title, image): (H, W, 3) in colour, or (H, W) on a colour map with `options` of imshow; NaN is a hole.
+
+    `scale_label` names the scale of the colour map, which is drawn below the panels.
+    """
     widths = [max(row[column][1].shape[1] for row in rows) for column in range(len(rows[0]))]
     heights = [max(image.shape[0] for _, image in row) for row in rows]
     scale = 2.2 / max(widths)  # inches a pixel
-    figure = _figure(scale * sum(widths), sum(scale * height + 0.35 for height in heights))
+    bar = 0.6 if scale_label else 0.0
+    figure = _figure(scale * sum(widths), sum(scale * height + 0.35 for height in heights) + bar)
+    mapped = None
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False, width_ratios=widths, height_ratios=heights)
     for axes, row in zip(grid, rows):
         for axis, (title, image) in zip(axes, row):
@@ -36,7 +41,10 @@ def save_grid(path: Path, rows: Sequence[Sequence[tuple[str, NDArray]]], **optio
             axis.set_title(title, fontsize=8)
             if image.ndim == 3:
                 image = np.where(np.isfinite(image).all(-1, keepdims=True), image, HOLE_COLOR)
-            axis.imshow(image, interpolation="nearest", **options)
+            drawn = axis.imshow(image, interpolation="nearest", **options)
+            mapped = drawn if image.ndim == 2 else mapped
+    if scale_label:
+        figure.colorbar(mapped, ax=grid, location="bottom", label=scale_label, fraction=0.02, aspect=60, shrink=0.6)
     figure.savefig(path)
 
 

@@ -49,6 +49,8 @@ def astropy_convolve(
         TypeError: as masked_conv2d.
         ValueError: a shape or option that does not fit; a kernel that sums to 0.
 
+    Source: astropy.convolution.convolve of the Astropy Project.
+
     Example:
         >>> import torch
         >>> from maskconv_ext.compat import astropy_convolve

@@ -45,6 +45,8 @@ def naoto0804_pconv2d(
     Raises:
         TypeError, ValueError: as masked_conv2d.
 
+    Source: Liu et al. 2018, as in naoto0804/pytorch-inpainting-with-partial-conv.
+
     Example:
         >>> import torch
         >>> from maskconv_ext.compat import naoto0804_pconv2d
@@ -76,6 +78,8 @@ def pconv_keras(
 
     Raises:
         TypeError, ValueError: as masked_conv2d.
+
+    Source: Liu et al. 2018, as in MathiasGruber/PConv-Keras.
 
     Example:
         >>> import torch
@@ -118,6 +122,8 @@ def nemo_masked_conv1d(
     Raises:
         TypeError, ValueError: as masks.from_lengths and masked_conv1d.
 
+    Source: MaskedConv1d of NVIDIA NeMo's speech recognition (Jasper, QuartzNet).
+
     Example:
         >>> import torch
         >>> from maskconv_ext.compat import nemo_masked_conv1d
@@ -157,6 +163,8 @@ def spark_conv2d(
 
     Raises:
         TypeError, ValueError: as masked_conv2d; sizes that are no multiples.
+
+    Source: Tian et al., "Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling", 2023.
 
     Example:
         >>> import torch
@@ -198,6 +206,8 @@ def mmcv_masked_conv2d(x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | N
 
     Raises:
         ValueError: the output is not of the mask's size.
+
+    Source: mmcv.ops.MaskedConv2d, of OpenMMLab.
 
     Example:
         >>> import torch

@@ -132,6 +132,8 @@ class PartialConv1d(_NvidiaPartialConv, nn.Conv1d):
 
     With the attribute `partial` set to False it is the convolution of x * m, not rescaled, as in NeMo.
 
+    Source: Liu et al. 2018, as in NVIDIA NeMo's speech synthesis.
+
     Example:
         >>> import torch
         >>> from maskconv_ext.compat import PartialConv1d
@@ -164,6 +166,8 @@ class MMagicPartialConv2d(_PartialConv, nn.Conv2d):
 
     forward(input, mask=None, return_mask=True) returns (output, mask), or the output alone where there is no mask or
     `return_mask` is False. Shapes and errors: as `PartialConv2d`.
+
+    Source: Liu et al. 2018, as in OpenMMLab's mmagic.
 
     Example:
         >>> import torch

@@ -14,7 +14,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from .. import nn as masked
 from ..nn.containers import _keeps_zero
 from .report import Unconvertible
-from .structure import adopt
+from .structure import adopt, has_own_forward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +54,22 @@ def _class(name: str, module: nn.Module) -> Any:
     return getattr(masked, f"Masked{name}{_rank(module)}d")
 
 
+def conv_options(options: Options, transposed: bool) -> dict[str, Any]:
+    """Those of a convolution, plain or transposed."""
+    rules: dict[str, Any] = dict(normalization=options.normalization, mask_update=options.mask_update)
+    if not transposed:
+        return rules | {"pad_is_valid": options.pad_is_valid}
+    if options.normalization == "weight":
+        raise Unconvertible("transposed convolutions have no normalization 'weight'")
+    # It knows no centre, no fraction and no confidence, and no padding that could be valid.
+    if options.mask_update not in ("any", "all", "inside") and not isinstance(options.mask_update, float):
+        rules["mask_update"] = "any"
+    return rules
+
+
 def _conv(conv: Any, options: Options) -> nn.Module:
-    mask_options: dict[str, Any] = dict(normalization=options.normalization, mask_update=options.mask_update)
-    if conv.transposed:
-        name = "ConvTranspose"
-        # It knows no centre, no fraction and no confidence, and no padding that could be valid.
-        if options.mask_update not in ("any", "all", "inside") and not isinstance(options.mask_update, float):
-            mask_options["mask_update"] = "any"
-        if options.normalization == "weight":
-            raise Unconvertible("transposed convolutions have no normalization 'weight'")
-    else:
-        name = "Conv"
-        mask_options["pad_is_valid"] = options.pad_is_valid
+    mask_options = conv_options(options, conv.transposed)
+    name = "ConvTranspose" if conv.transposed else "Conv"
     if options.inside and conv.padding_mode != "zeros":
         raise Unconvertible(f"padding_mode {conv.padding_mode!r} {OF_THE_BATCH}")
     try:
@@ -232,6 +236,8 @@ NAMED_ELEMENTWISE = frozenset(
 
 def rule_of(module: nn.Module) -> Rule | None:
     """The rule for this module's forward; None where there is none, or it was overridden."""
+    if has_own_forward(module):
+        return None
     for base in type(module).__mro__:
         if base in RULES or _full_name(base) in NAMED_RULES:
             if _same_computation(type(module), base):
@@ -258,6 +264,8 @@ def children_after(module: nn.Module) -> list[str]:
 
 def elementwise(module: nn.Module) -> bool | None:
     """Whether an elementwise module maps 0 to 0; None for one that is not known to be elementwise."""
+    if has_own_forward(module):
+        return None
     if any(_full_name(base) in NAMED_ELEMENTWISE for base in type(module).__mro__):
         return True
     return _keeps_zero(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from . import functions, moving, operations
-from .layers import Options, children_after, elementwise, is_masked, rule_of
+from .layers import Options, children_after, elementwise, is_layer, is_masked, rule_of
 from .report import Conversion, ConversionError, ConversionReport, Problem, Unconvertible
 from .tracing import Tracer, has_hooks, module_path
 from .values import Value, leaves_of, replace_values, values_in
@@ -162,6 +163,8 @@ class Lowering:
 
     def _node(self, node: fx.Node) -> Any:
         args, kwargs = self._known((node.args, node.kwargs))
+        if kwargs and not args and (first := self._first_parameter(node)) in kwargs:
+            args, kwargs = (kwargs[first],), {name: kwargs[name] for name in kwargs if name != first}
         values = values_in(args, kwargs)
         if node.op == "call_module":
             return self._module(node, args, kwargs, values)
@@ -181,6 +184,14 @@ class Lowering:
         except Unconvertible as error:
             return self._stays_plain(node, name, str(error), args, kwargs, values)
 
+    def _first_parameter(self, node: fx.Node) -> str:
+        called: Any = self.modules[str(node.target)].forward if node.op == "call_module" else node.target
+        try:
+            first = next(iter(inspect.signature(called).parameters.values()))
+        except (TypeError, ValueError, StopIteration):  # a function of torch that is written in C++
+            return "input"
+        return first.name if first.kind is first.POSITIONAL_OR_KEYWORD else "input"
+
     def _module(self, node: fx.Node, args: Any, kwargs: Any, values: list[Value]) -> Any:
         self.name = path = str(node.target)
         module = self.modules[path]
@@ -196,6 +207,8 @@ class Lowering:
             if has_hooks(module):
                 raise Unconvertible("it has forward hooks, which would be handed (x, mask)")
             if len(values) != 1 or not args or args[0] is not values[0] or values[0].many:
+                if type(module) not in AS_FUNCTIONS and not is_layer(module):
+                    raise Unconvertible(f"no masked form of {type(module).__name__} is known")
                 raise Unconvertible("it is called with several tensors that have masks, or not with one first")
             return self._layer(node, module, values[0], args[1:], kwargs)
         except Unconvertible as error:

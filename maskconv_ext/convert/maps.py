@@ -12,7 +12,7 @@ from .. import nn as masked
 from ..nn.conv import conv_by_rule
 from ..nn.linear import linear_over_positions
 from . import operations
-from .layers import OF_THE_BATCH, check_interpolation, check_output_size
+from .layers import OF_THE_BATCH, check_interpolation, check_output_size, conv_options
 from .report import Unconvertible
 from .values import Value, values_in
 
@@ -52,17 +52,18 @@ def reduce(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], 
 
 
 def convolve(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """F.conv2d with a weight that the forward computes."""
-    names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    """F.conv2d and its like, transposed ones too, with a weight that the forward computes."""
+    transposed = name.startswith("conv_transpose")
+    names = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
+    if transposed:
+        names[5:] = ["output_padding", "groups", "dilation"]
     given = {"bias": None, **dict(zip(names, args)), **kwargs}
     value, weight = given.pop("input"), given.pop("weight")
     if not isinstance(weight, fx.Node) or values_in(given):
         raise Unconvertible(f"{name} with a masked weight or bias has no masked form")
-    options = lowering.options
     result = lowering.pair(
-        conv_by_rule, value.x, value.mask, weight, **given,
-        normalization=options.normalization, mask_update=options.mask_update, fill=0.0,
-        pad_is_valid=options.pad_is_valid,
+        masked.masked_conv_transpose if transposed else conv_by_rule, value.x, value.mask, weight, **given,
+        fill=0.0, **conv_options(lowering.options, transposed),
     )  # fmt: skip
     mask = lowering.call(operations.spread_like, result[1], result[0])
     return lowering.value((result[0], mask), like=value)
@@ -147,9 +148,19 @@ def _norm(function: Callable[..., Any], *names: str) -> Handler:
     return handler
 
 
+def instance_norm(lowering: Lowering, node: fx.Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    names = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
+    given = {**dict(zip(names, args)), **kwargs}
+    if given.get("running_mean") is not None or given.get("use_input_stats", True) is not True:
+        raise Unconvertible("instance_norm with running statistics has a masked form as a layer only")
+    value = given["input"]
+    given = {key: given[key] for key in given if key in ("weight", "bias", "eps")}
+    return lowering.value(lowering.pair(operations.instance_norm, value.x, value.mask, **given), like=value)
+
+
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(("mean", "sum", "amax", "amin", "norm"), reduce),
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolve),
+    **{f"{name}{rank}d": convolve for name in ("conv", "conv_transpose") for rank in (1, 2, 3)},
     **{f"{kind}{rank}d": pool for kind in POOLS for rank in (1, 2, 3)},
     **{f"{kind}{rank}d": adaptive_pool for kind in ADAPTIVE for rank in (1, 2, 3)},
     "interpolate": interpolate,
@@ -159,6 +170,7 @@ HANDLERS: dict[str, Handler] = {
     "log_softmax": softmax,
     "layer_norm": _norm(operations.layer_norm, "input", "normalized_shape", "weight", "bias", "eps"),
     "group_norm": _norm(operations.group_norm, "input", "num_groups", "weight", "bias", "eps"),
+    "instance_norm": instance_norm,
     "batch_norm": _norm(
         operations.batch_norm, "input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"
     ),

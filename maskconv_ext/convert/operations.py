@@ -210,6 +210,10 @@ def group_norm(
     return select(y.to(x.dtype), mask), mask
 
 
+def instance_norm(x: Tensor, mask: Tensor | None, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Pair:
+    return group_norm(x, mask, x.shape[1], weight, bias, eps)
+
+
 def batch_norm(
     x: Tensor, mask: Tensor | None, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,

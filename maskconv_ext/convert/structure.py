@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Any
 
 import torch
@@ -28,11 +29,19 @@ def _copy_one(module: nn.Module) -> nn.Module:
     # Not copy.copy, which modules may forbid that cannot be pickled, such as parametrized ones.
     copied = type(module).__new__(type(module))
     copied.__dict__.update(module.__dict__)
+    for name, value in vars(module).items():
+        if isinstance(value, MethodType) and value.__self__ is module:  # such as a forward that an option chose
+            copied.__dict__[name] = MethodType(value.__func__, copied)
     for name in OF_EVERY_MODULE:
         value = copied.__dict__.get(name)
         if isinstance(value, dict | set):
             copied.__dict__[name] = value.copy()
     return copied
+
+
+def has_own_forward(module: nn.Module) -> bool:
+    """Whether its forward is not that of its class."""
+    return "forward" in vars(module)
 
 
 def rebuild(module: nn.Module, replaced: dict[nn.Module, nn.Module], done: set[nn.Module] | None = None) -> nn.Module:

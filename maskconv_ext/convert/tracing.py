@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from .structure import has_own_forward
+
 
 class Tracer(fx.Tracer):
     """Modules for which `is_layer` holds are nodes; so are those whose forward cannot be traced, with the reason."""
@@ -21,8 +23,9 @@ class Tracer(fx.Tracer):
         self.traced: set[str] = set()  # paths of the modules whose forwards are in the graph
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        stops = module_qualified_name in self.opaque or self.is_layer(m) or has_hooks(m)
-        return stops or super().is_leaf_module(m, module_qualified_name)
+        if module_qualified_name in self.opaque or self.is_layer(m) or has_hooks(m):
+            return True
+        return not has_own_forward(m) and super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -56,9 +59,8 @@ def trace(tracer: Tracer, root: nn.Module) -> fx.Graph:
     original = type(root)
     names = required_inputs(root)
     # Tracing reads the signature of the class.
-    arguments = ", ".join(["self", *names])
-    scope: dict[str, Any] = {"forward": original.forward}
-    exec(f"def traced({arguments}):\n    return forward({arguments})", scope)
+    scope: dict[str, Any] = {"forward": root.forward}
+    exec(f"def traced({', '.join(['self', *names])}):\n    return forward({', '.join(names)})", scope)
     root.__class__ = type(original.__name__, (original,), {"forward": scope["traced"], "__module__": __name__})
     try:
         return tracer.trace(root)

@@ -177,6 +177,20 @@ def test_a_model_that_cannot_be_traced():
         convert(Careful(), strict=False)
 
 
+def test_layers_of_several_inputs():
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2)
+
+        def forward(self, x):
+            t = x.flatten(2).permute(2, 0, 1)
+            return self.attention(t, t, t)[0].mean(0)
+
+    (problem,) = reasons_of(Tokens())
+    assert problem.reason == "no masked form of MultiheadAttention is known"
+
+
 class NoInput(nn.Module):
     def forward(self, x=None):
         return x

@@ -143,6 +143,10 @@ CASES = [
      {"a": nn.Conv2d(8, 8, 4, 2, 1, groups=2), "b": nn.Conv2d(8, 4, 2, 2)}, True),
     ("a layer used twice", lambda m, x, y: m.conv(F.relu(m.conv(x))) + m.conv(y),
      {"conv": nn.Conv2d(4, 4, 3, 1, 1)}, True),
+    ("arguments by their names", lambda m, x, y: F.max_pool2d(input=m.act(input=x), kernel_size=2, stride=1)
+     + F.pad(input=torch.relu(input=y), pad=(0, -1, -1, 0)), {"act": nn.Softplus()}, False),
+    ("functions of layers", lambda m, x, y: F.conv_transpose2d(x, m.weight[..., :2, :2], m.gamma[:2], 2, 0, 0, 1)
+     + F.instance_norm(F.conv_transpose2d(y, m.weight, stride=2, padding=1, output_padding=1)), {}, True),
     ("transposed", lambda m, x, y: m.up(x) + m.other(y),
      {"up": nn.ConvTranspose2d(4, 4, 4, 2, 1), "other": nn.ConvTranspose2d(4, 4, 2, 2)}, True),
 ]  # fmt: skip
@@ -293,6 +297,49 @@ def test_sums_of_what_all_have():
     x = images()
     (_, any_mask), (_, all_mask) = (convert(net, residual=rule)(x, holes()) for rule in ("any", "all"))
     assert (all_mask <= any_mask).all() and all_mask.sum() < any_mask.sum()
+
+
+class Chosen(nn.Module):
+    """An option chose its forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.forward = self.doubled
+
+    def doubled(self, x):
+        return 2 * self.conv(x)
+
+
+class Doubled(nn.Conv2d):
+    """A layer whose forward is no more that of its class."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 4, 3)
+        self.forward = lambda x: F.conv2d(2 * x, self.weight, self.bias)
+
+
+class DoubledByMethod(Doubled):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forward = self.doubled
+
+    def doubled(self, x):
+        return F.conv2d(2 * x, self.weight, self.bias)
+
+
+@pytest.mark.parametrize("inner", (False, True))
+@pytest.mark.parametrize("kind", (Chosen, Doubled, DoubledByMethod))
+def test_forwards_of_instances(kind, inner):
+    model = kind()
+    model = randomised(nn.Sequential(model, nn.Conv2d(4, 2, 1)) if inner else model)
+    converted = convert(model, pad_is_valid=True)
+    assert_equals_original(model, converted, images())
+    assert_holes_are_not_read(converted, images(), holes())
+    restored = unconvert(converted)
+    assert torch.equal(restored(images()), model(images()))
+    module = restored[0] if inner else restored
+    assert kind is Doubled or module.forward.__self__ is module
 
 
 def test_shared_modules_stay_shared():

@@ -8,11 +8,14 @@ import shlex
 from pathlib import Path
 
 import inpainting
+import matplotlib.image
+import numpy as np
 import pytest
 import sparsity
 import torch
 import variable_sizes
 from common import errors, tables
+from common.figures import save_grid
 
 EXAMPLES = {"inpainting": inpainting, "sparsity": sparsity, "variable_sizes": variable_sizes}
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -90,6 +93,7 @@ WRONG = [
     ("sparsity", ["--crop", "600"], "--crop: got 600, needs 440 at most"),
     ("variable_sizes", ["--trained", "nowhere"], "--trained: nowhere has no masked.pt; inpainting.py writes it"),
     ("variable_sizes", ["--out", __file__], "argument --out: got"),
+    ("inpainting", ["--out", f"{__file__}/below"], "/below cannot be made: Not a directory"),
 ]
 
 
@@ -125,6 +129,25 @@ def test_checkpoint_of_another_run(tmp_path, capsys):
     run("inpainting", tmp_path, "--kinds", "masked", "--restart")
     message = error_of(capsys, "inpainting", *options, "--steps", 8)
     assert "masked.pt: of a run with steps 6, this one has 8; --restart begins anew" in message
+
+
+def test_trained_by_another_example(tmp_path, capsys):
+    file = tmp_path / "masked.pt"
+    options = ["variable_sizes", "--smoke", "--out", tmp_path / "out", "--trained", tmp_path]
+    file.write_bytes(b"no checkpoint")
+    assert error_of(capsys, *options).endswith("masked.pt: no checkpoint of this example (UnpicklingError)")
+    run("sparsity", tmp_path, "--kinds", "masked")
+    (tmp_path / "masked-0.pt").replace(file)
+    assert error_of(capsys, *options).endswith("masked.pt is not of inpainting.py")
+
+
+def test_scale_of_colours(tmp_path):
+    panels = [[("a", np.zeros((20, 30))), ("b", np.ones((20, 30)))]]
+    heights = []
+    for label in ("", "depth, m"):
+        save_grid(tmp_path / "panels.png", panels, label, vmin=0, vmax=2)
+        heights.append(matplotlib.image.imread(tmp_path / "panels.png").shape[0])
+    assert heights[1] > heights[0] + 40
 
 
 def test_batch_that_ranks_cannot_share(tmp_path, monkeypatch, capsys):
