@@ -145,7 +145,8 @@ def compare(a: Path, b: Path, threshold: float, force: bool) -> tuple[list[str],
     means = ("geometric mean", "", "", "", *(_mean([of_case.get(name) for of_case in changes]) for name in names))
     text = [f"differ in {reason}" for reason in unlike]
     for name, figures in (("A", before), ("B", after)):
-        finished, planned = len(figures["cases"]), figures.get("planned")
+        finished = len(figures["cases"])
+        planned = figures.get("planned", finished)
         text += [f"{name} was stopped after {finished} of {planned} cases"] if finished != planned else []
     text += [f"medians of B over A; slower and faster: by more than {threshold:.0%}, and quartiles apart"]
     text += table(("case", "dtype", f"{OP} A µs", f"{OP} B µs", *names), [*rows, means], keys=2)
