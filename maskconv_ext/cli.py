@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import command_line
 from .bench.cli import add_parser as add_bench_parser
+from .command_line import Parser, refuse, whole_number
 
 DEMO = """\
 Fill the holes of pictures by a pyramid of masked convolutions, and compare with plain convolution on zeros, and with
@@ -23,7 +25,7 @@ A pixel is a hole where it is NaN or Inf, where its alpha is 0, or where the mas
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="maskconv-ext", description="Masked convolution for PyTorch.")
+    root = Parser(prog="maskconv-ext", description="Masked convolution for PyTorch.")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     demo = commands.add_parser(
         "demo",
@@ -34,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="a picture of your own")
     demo.add_argument("--mask", type=Path, metavar="PNG", help="valid pixels of IMAGE: non-zero (white) is valid")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
-    demo.add_argument("--seed", type=int, default=0, help="of everything random; default: %(default)s")
+    demo.add_argument("--seed", type=whole_number(0), default=0, help="of everything random; default: %(default)s")
     demo.add_argument(
-        "--repetitions", type=_positive, default=7, metavar="N", help="of each timing; default: %(default)s"
+        "--repetitions", type=whole_number(1), default=7, metavar="N", help="of each timing; default: %(default)s"
     )
     demo.set_defaults(run=_demo)
     add_bench_parser(commands)
@@ -46,13 +48,6 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="the same for programs")
     info.set_defaults(run=_info)
     return root
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs 1 at least, got {number}")
-    return number
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -70,8 +65,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         else:
             run_default(arguments.out, arguments.seed, arguments.repetitions)
     except DemoError as error:
-        print(f"maskconv-ext: error: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
     return 0
 
 
@@ -84,8 +78,11 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    return arguments.run(arguments)
+    def command() -> int:
+        arguments = parser().parse_args(argv)
+        return arguments.run(arguments)
+
+    return command_line.run(command)
 
 
 if __name__ == "__main__":

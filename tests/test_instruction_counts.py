@@ -132,6 +132,12 @@ def test_without_valgrind_that_is_said(monkeypatch, capsys) -> None:
     )
 
 
+def test_an_update_that_cannot_be_made_is_no_success(monkeypatch) -> None:
+    monkeypatch.setattr(callgrind.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match=r"not updated: .* valgrind is not installed"):
+        run_gate(monkeypatch, "--only", "cpu", "--update", "a reason")
+
+
 def test_an_update_needs_a_reason(monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         run_gate(monkeypatch, "--update", " ")

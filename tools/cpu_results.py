@@ -19,6 +19,11 @@ COMMANDS = {
     SPARSE: f"maskconv-ext bench {CHOICE} --mask spark@0.5 spark@0.25 spark@0.1 --update center --out "
     f"benchmarks/results/{SPARSE}",
 }
+# The means of the README, in its last lines.
+MEANS = (
+    "maskconv-ext bench --device cpu --dtype float32 --seconds 3 --candidates op 'conv_*_bias' --suite '[!a]*' 'asr_*' "
+    "anchor --mask ones spark@0.5 spark@0.25 spark@0.1 --update center"
+)
 PICTURE = ROOT / "docs" / "images" / "cpu_live_outputs.png"
 FRACTIONS = {"1": "all", "0.5": "half", "0.25": "a quarter", "0.1": "a tenth"}
 # One filter over one channel: the framework is so slow there that a mean would say little of the other layers.
@@ -129,7 +134,8 @@ def summary() -> str:
         f"![time over the bare convolution, by the share of valid outputs]({picture})\n\n"
         f"On a CPU, holes make it faster: time over that of the same convolution without a mask, geometric mean over "
         f"the benchmark's layers but {NOT_AVERAGED}, by the share of outputs that are valid: {means}. "
-        f"[docs/when-it-pays.md](docs/when-it-pays.md) has every layer, those where it does not pay included."
+        f"[docs/when-it-pays.md](docs/when-it-pays.md) has every layer, those where it does not pay included. "
+        f"This ends with the means of your machine:\n\n    {MEANS}"
     )
 
 

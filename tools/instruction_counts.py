@@ -34,6 +34,8 @@ def check_cpu(update: str | None) -> list[str]:
                 raise callgrind.CannotCount(f"the baseline is of another machine: {'; '.join(unlike)}")
         counts = callgrind.count()
     except callgrind.CannotCount as reason:
+        if update is not None:
+            sys.exit(f"not updated: instruction counts of the CPU engine, since {reason}")
         print(f"NOT CHECKED: instruction counts of the CPU engine, since {reason}")
         return []
     for name, of_name in counts.items():

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ..command_line import positive_number, refuse, whole_number
 from . import BenchError
 
 BENCH = """\
 Time this op beside plain convolution (which does no masking), and beside the masked convolution composed of framework
 operations, eager and compiled: on the same data, taking turns, every answer checked against float64 first.
 
-The exit status is 1 where an answer was wrong or this op failed, 2 for a wrong call, 130 after Ctrl-C (what was
-measured until then is kept).
+The exit status is 1 where an answer was wrong or this op failed, 2 for a wrong call, 130 after Ctrl-C and 143 after
+SIGTERM (what was measured until then is kept).
 """
 COMPARE = """\
 The medians of run B over those of run A. A candidate is slower, or faster, where that is more than the threshold and
@@ -42,7 +43,11 @@ def add_parser(commands: Any) -> None:
     what.add_argument("--quick", action="store_true", help="a few cases and fewer samples")
     what.add_argument("--sweep", metavar="ID", help="one layer over the valid fraction of --mask (default: spark)")
     what.add_argument(
-        "--mask", nargs="+", default=[], metavar="NAME[@VALID]", help="instead of the layers' own and ones"
+        "--mask",
+        nargs="+",
+        default=[],
+        metavar="NAME[@VALID]",
+        help="instead of the layers' own and ones, where they have as many dimensions",
     )
     what.add_argument("--update", type=_update, metavar="RULE", help="any, all, center or a threshold, for every case")
     what.add_argument(
@@ -61,13 +66,13 @@ def add_parser(commands: Any) -> None:
     )
     how = bench.add_argument_group("how")
     how.add_argument(
-        "--seconds", type=_positive_float, help=f"of timing a case; default: {SECONDS}, quick {QUICK_SECONDS}"
+        "--seconds", type=positive_number, help=f"of timing a case; default: {SECONDS}, quick {QUICK_SECONDS}"
     )
     how.add_argument(
-        "--samples", type=_positive_int, help=f"a candidate, at most; default: {SAMPLES}, quick {QUICK_SAMPLES}"
+        "--samples", type=whole_number(1), help=f"a candidate, at most; default: {SAMPLES}, quick {QUICK_SAMPLES}"
     )
-    how.add_argument("--threads", type=_positive_int, help="on the CPU; default: torch's")
-    how.add_argument("--seed", type=int, default=0, help="of data and masks; default: %(default)s")
+    how.add_argument("--threads", type=whole_number(1), help="on the CPU; default: torch's")
+    how.add_argument("--seed", type=whole_number(0), default=0, help="of data and masks; default: %(default)s")
     how.add_argument("--ceilings", action="store_true", help="measure a matrix product and a copy, for the floors")
     how.add_argument("--peaks", metavar="NAME", help="take the floors of this device (H200); default: by its name")
     where = bench.add_argument_group("where to")
@@ -90,7 +95,7 @@ def _add_compare(commands: Any) -> None:
     compare.add_argument("a", type=Path, metavar="A.json", help="of `maskconv-ext bench --out`: before")
     compare.add_argument("b", type=Path, metavar="B.json", help="after")
     compare.add_argument(
-        "--threshold", type=_positive_float, default=0.05, metavar="SHARE", help="default: %(default)s"
+        "--threshold", type=positive_number, default=0.05, metavar="SHARE", help="default: %(default)s"
     )
     compare.add_argument("--force", action="store_true", help="compare what the two share, whatever else differs")
     compare.set_defaults(run=_compare)
@@ -102,14 +107,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     try:
         lines, slower = compare(arguments.a, arguments.b, arguments.threshold, arguments.force)
     except BenchError as error:
-        return _refuse(error)
+        return refuse(error)
     print("\n".join(lines))
     return int(slower)
-
-
-def _refuse(error: BenchError) -> int:
-    print(f"maskconv-ext: error: {error}", file=sys.stderr)
-    return 2
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -123,14 +123,14 @@ def _bench(arguments: argparse.Namespace) -> int:
             return run(settings, arguments.out, arguments.plots)
         print("\n".join(report.plan_lines(cases_of(settings), settings.direction, known_peaks(settings))))
     except BenchError as error:
-        return _refuse(error)
+        return refuse(error)
     return 0
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
     import torch
 
-    from .candidates import CANDIDATES, PACKAGES
+    from .candidates import BARE, CANDIDATES, PACKAGES
     from .case import Settings
     from .suite import QUICK
 
@@ -138,12 +138,11 @@ def _settings(arguments: argparse.Namespace) -> Any:
         raise BenchError("--quick is a choice of cases by itself; --suite and --sweep are others")
     if arguments.sweep and len(set(arguments.dtype)) > 1:
         raise BenchError("--sweep draws one curve: it takes one --dtype")
-    unknown = [p for p in arguments.candidates if not _matches(p, CANDIDATES)]
-    if unknown:
-        raise BenchError(f"--candidates {' '.join(unknown)}: needs patterns of {', '.join(CANDIDATES)}")
-    for name in PACKAGES.keys() & set(arguments.candidates):
-        if importlib.util.find_spec(PACKAGES[name]) is None:
-            raise BenchError(f"--candidates {name}: needs the package {PACKAGES[name]}, which is not installed")
+    if arguments.ceilings and arguments.peaks:
+        raise BenchError("--ceilings measures what --peaks names: needs one of the two")
+    chosen = _chosen(arguments.candidates, CANDIDATES, PACKAGES)
+    if arguments.plots and not chosen & set(BARE):
+        raise BenchError(f"--plots draws time over the bare convolution: --candidates needs {' or '.join(BARE)}")
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Settings(
         suite=QUICK if arguments.quick else tuple(arguments.suite or ("*",)),
@@ -164,10 +163,19 @@ def _settings(arguments: argparse.Namespace) -> Any:
     )
 
 
-def _matches(pattern: str, names: Any) -> bool:
-    from fnmatch import fnmatchcase
-
-    return any(fnmatchcase(name, pattern) for name in names)
+def _chosen(patterns: list[str], candidates: Any, packages: dict[str, str]) -> set[str]:
+    """What the patterns name; each has to name something that can run."""
+    chosen: set[str] = set()
+    for pattern in patterns:
+        named = {name for name in candidates if fnmatchcase(name, pattern)}
+        if not named:
+            raise BenchError(f"--candidates {pattern}: needs patterns of {', '.join(candidates)}")
+        missing = [packages[n] for n in packages if n in named and importlib.util.find_spec(packages[n]) is None]
+        if len(missing) == len(named):
+            needed = " or ".join(missing)
+            raise BenchError(f"--candidates {pattern}: needs the package {needed}, which is not installed")
+        chosen |= named
+    return chosen
 
 
 def _update(text: str) -> str | float:
@@ -180,17 +188,3 @@ def _update(text: str) -> str | float:
     if not 0 < threshold <= 1:
         raise argparse.ArgumentTypeError(f"needs {', '.join(UPDATES)} or a number in (0, 1], got {text!r}")
     return threshold
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs 1 at least, got {number}")
-    return number
-
-
-def _positive_float(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"needs more than 0, got {text}")
-    return number

@@ -51,16 +51,39 @@ def read(path: Path) -> dict[str, Any]:
         figures = json.loads(path.read_text())
     except OSError as error:
         raise BenchError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # of JSON and of the encoding
+    except (ValueError, RecursionError) as error:  # of JSON and of the encoding
         raise BenchError(f"{path}: not JSON: {error}") from error
     if not isinstance(figures, dict) or figures.get("format") != FORMAT:
         found = figures.get("format") if isinstance(figures, dict) else None
         raise BenchError(f"{path}: needs a file of `maskconv-ext bench --out` in format {FORMAT}, got format {found}")
     if not figures.get("cases"):
         raise BenchError(f"{path}: the run has no finished case")
-    if not all(isinstance(record, dict) and {*IDENTITY, "candidates"} <= record.keys() for record in figures["cases"]):
-        raise BenchError(f"{path}: a case is not a whole record")
+    if not _is_whole(figures):
+        raise BenchError(f"{path}: not a whole record of a run")
     return figures
+
+
+def _is_whole(figures: dict[str, Any]) -> bool:
+    """Whether all is there that is looked at below."""
+    cases = figures["cases"]
+    return (
+        all(isinstance(figures.get(name), dict) for name in ("environment", "settings"))
+        and isinstance(cases, list)
+        and all(isinstance(record, dict) and {*IDENTITY, "candidates"} <= record.keys() for record in cases)
+        and all(isinstance(record[name], str | int | float) for record in cases for name in IDENTITY)
+        and all(isinstance(record["candidates"], dict) for record in cases)
+        and all(_is_candidate(candidate) for record in cases for candidate in record["candidates"].values())
+    )
+
+
+def _is_candidate(candidate: Any) -> bool:
+    if not isinstance(candidate, dict) or "status" not in candidate:
+        return False
+    if candidate["status"] != "ok":
+        return True
+    quartiles = candidate.get("quartiles_us")
+    times = [candidate.get("median_us"), *(quartiles if isinstance(quartiles, list) else [])]
+    return len(times) == 3 and all(isinstance(time, int | float) and time > 0 for time in times)
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
@@ -81,9 +104,10 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 
 def _at(figures: dict[str, Any], place: tuple[str, ...]) -> Any:
+    found: Any = figures
     for key in place:
-        figures = figures[key]
-    return figures
+        found = found.get(key)
+    return found
 
 
 def _key(record: Record) -> tuple[Any, ...]:
@@ -120,8 +144,12 @@ def compare(a: Path, b: Path, threshold: float, force: bool) -> tuple[list[str],
         rows.append((one["case"], one["dtype"], *medians, *cells))
     means = ("geometric mean", "", "", "", *(_mean([of_case.get(name) for of_case in changes]) for name in names))
     text = [f"differ in {reason}" for reason in unlike]
+    for name, figures in (("A", before), ("B", after)):
+        finished = len(figures["cases"])
+        planned = figures.get("planned", finished)
+        text += [f"{name} was stopped after {finished} of {planned} cases"] if finished != planned else []
     text += [f"medians of B over A; slower and faster: by more than {threshold:.0%}, and quartiles apart"]
-    text += table(("case", "dtype", f"{OP} A µs", f"{OP} B µs", *names), [*rows, means])
+    text += table(("case", "dtype", f"{OP} A µs", f"{OP} B µs", *names), [*rows, means], keys=2)
     worse = [one["case"] for (one, _), of_case in zip(pairs, changes) if _is_worse(of_case.get(OP))]
     text.append(f"{OP}: slower in {len(worse)} of {len(pairs)} cases" + (f": {', '.join(worse)}" if worse else ""))
     return text, bool(worse)

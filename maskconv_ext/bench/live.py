@@ -31,8 +31,8 @@ def live_fraction(mask: NDArray[np.bool_], layer: Layer, mask_update: str | floa
     bits[~valid] = 0
     order = np.argsort(~row_keys(bits, layer.taps), kind="stable")
     return Live(
-        _visited(bits, block_m) / dense,
-        _visited(bits[order], block_m) / dense,
+        visited(bits, block_m) / dense,
+        visited(bits[order], block_m) / dense,
         float(valid.mean()) if len(valid) else 0.0,
     )
 
@@ -75,7 +75,7 @@ def tap_bitsets(
     return bits, count > 0
 
 
-def _visited(bits: NDArray[np.uint64], block_m: int) -> int:
+def visited(bits: NDArray[np.uint64], block_m: int) -> int:
     """Taps that some row of a tile has, summed over tiles."""
     tail = -len(bits) % block_m
     tiles = np.pad(bits, [(0, tail), (0, 0)]).reshape(-1, block_m, bits.shape[1])

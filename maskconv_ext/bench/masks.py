@@ -145,6 +145,11 @@ def parse_mask(text: str) -> Mask:
     return Mask(text, kind, valid)
 
 
+def fractions_of(rank: int) -> list[str]:
+    """Kinds of masks of this rank whose valid fraction can be chosen."""
+    return [kind for kind, (_, default, ranks) in KINDS.items() if default is not None and rank in ranks]
+
+
 def takes(mask: Mask, rank: int) -> bool:
     return rank in KINDS[mask.kind][2]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from .measure import Timing
 from .suite import Case
 
 FORMAT = 2  # of the JSON file
+GAP = "  "  # between columns
 Record = dict[str, Any]
 # Ratios that are summed up: over bare convolution, less is better; over the composed form, more.
 RATIOS = {"over_bare": "time / bare", "over_eager": "composed / op", "over_compiled": "compiled / op"}
@@ -80,11 +83,10 @@ def add_rates(record: Record) -> None:
 
 
 def geometric_means(records: list[Record]) -> dict[str, Any]:
-    """Of this op's ratios, over all cases of a mask and dtype, with the worst of them."""
+    """Of this op's ratios, over all cases of a mask as it is written and a dtype, with the worst of them."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        kind = record["mask"].partition("@")[0]
-        for group in ("all", f"{kind}, {record['dtype']}"):
+        for group in ("all", f"{record['mask']}, {record['dtype']}"):
             groups.setdefault(group, []).append(record)
     return {
         group: {key: _summary([(r[key], r["case"]) for r in members], key) for key in RATIOS}
@@ -123,7 +125,7 @@ def plan_lines(cases: list[Case], direction: str, peaks: Peaks | None) -> list[s
             (case.name, case.dtype, case.layer.describe(), rule, f"{flops * 1e-9:.3g}", f"{moved * 1e-6:.1f}",
              floor_text)
         )  # fmt: skip
-    return table(PLAN_HEADER, rows)
+    return table(PLAN_HEADER, rows, keys=2)
 
 
 def case_lines(records: list[Record]) -> list[str]:
@@ -137,11 +139,11 @@ def case_lines(records: list[Record]) -> list[str]:
             f"{record['live_sorted']:.3f}", f"{op['median_us']:.1f}" if timed else op["status"],
             f"{op['iqr_us']:.1f}" if timed else "-", _number(record["bare_us"], ".1f"),
             _number(record["over_bare"], ".2f"), _number(record["over_eager"], ".2f"),
-            _number(record["over_compiled"], ".2f"), _number(op.get("tflops"), ".3g"), _number(op.get("gbps"), ".0f"),
+            _number(record["over_compiled"], ".2f"), _number(op.get("tflops"), ".3g"), _number(op.get("gbps"), ".3g"),
             _number(record["floor_us"], ".1f"), _number(None if peak is None else peak * 1e-6, ".1f"),
             op["note"] if timed else "-",
         ))  # fmt: skip
-    return table(CASE_HEADER, rows)
+    return table(CASE_HEADER, rows, keys=2)
 
 
 def problem_lines(records: list[Record]) -> list[str]:
@@ -169,16 +171,35 @@ def mean_lines(means: dict[str, Any]) -> list[str]:
     return table(tuple(header), rows)
 
 
-def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as they need; the first to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], keys: int = 1) -> list[str]:
+    """Columns as wide as they need; the first to the left, numbers to the right.
+
+    Wider than the terminal, it goes on in a second table below, under the same `keys` first columns.
+    """
     lines = [header, *rows]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in lines
-    ]
+    widths = [max(len(row[i]) for row in lines) for i in range(len(header))]
+    room = screen_width()
+    parts: list[list[int]] = [[]]
+    for i in range(keys, len(header)):
+        taken = sum(widths[j] + len(GAP) for j in (*range(keys), *parts[-1]))
+        if parts[-1] and taken + widths[i] > room:
+            parts.append([])
+        parts[-1].append(i)
+    text: list[str] = []
+    for columns in parts:
+        text += [""] if text else []
+        text += [_line(line, [*range(keys), *columns], widths) for line in lines]
+    return text
+
+
+def _line(cells: tuple[str, ...], columns: list[int], widths: list[int]) -> str:
+    padded = (cells[i].ljust(widths[i]) if i == 0 else cells[i].rjust(widths[i]) for i in columns)
+    return GAP.join(padded).rstrip()
+
+
+def screen_width() -> float:
+    """Of the terminal; a file or a pipe takes lines of any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
 
 
 def _number(value: float | None, style: str) -> str:
@@ -187,6 +208,7 @@ def _number(value: float | None, style: str) -> str:
 
 def save(path: Path, figures: dict[str, Any]) -> None:
     """All at once, so that an interruption leaves the file before or after."""
+    path = path.resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     partial.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
@@ -17,15 +20,16 @@ from typing import Any
 import torch
 import torch._functorch.config as functorch_config
 
+from ..command_line import died_of
 from . import BenchError, device, report
 from .candidates import OP
 from .case import Settings, run_case
+from .masks import fractions_of
 from .measure import sampler_name
 from .plots import require_matplotlib, save_plots
 from .report import Record
-from .suite import HALF_PRECISION, SUITE, Case, Layer, plan
+from .suite import HALF_PRECISION, QUICK, SUITE, Case, Layer, plan
 
-INTERRUPTED = 130  # exit status, as a shell reports SIGINT
 SWEEP_FRACTIONS = (0.9, 0.75, 0.5, 0.25, 0.1, 0.05)
 SWEEP_MASK = "spark"
 TITLES = {"forward": "forward", "backward": "backward", "both": "forward + backward"}
@@ -37,17 +41,20 @@ def cases_of(settings: Settings) -> list[Case]:
     # A CPU computes what the suite has in half precision in float32.
     if settings.device == "cpu":
         layers = tuple(dataclasses.replace(x, dtype="float32") if x.dtype in HALF_PRECISION else x for x in SUITE)
+    chosen = (settings.dtypes, settings.mask_update, settings.cpu_scale)
     if settings.sweep is None:
-        return plan(layers, settings.suite, settings.masks, settings.dtypes, settings.mask_update, settings.cpu_scale)
-    if settings.sweep not in [layer.id for layer in SUITE]:
+        # The quick cases are of the layers' own masks; of others they are those that fit.
+        return plan(layers, settings.suite, settings.masks, *chosen, every_pattern=settings.suite != QUICK)
+    layer = next((layer for layer in layers if layer.id == settings.sweep), None)
+    if layer is None:
         raise BenchError(f"--sweep {settings.sweep}: needs one of {', '.join(layer.id for layer in SUITE)}")
-    layer = next(layer for layer in layers if layer.id == settings.sweep)
-    kinds = settings.masks or (SWEEP_MASK,)
-    masks = ["ones", *(f"{kind}@{valid}" for kind in kinds for valid in SWEEP_FRACTIONS), "zeros"]
+    kind, *more = settings.masks or (SWEEP_MASK,)
+    if more or kind not in fractions_of(layer.rank):
+        names = ", ".join(fractions_of(layer.rank))
+        raise BenchError(f"--sweep {layer.id} --mask {' '.join(settings.masks)}: needs one of {names}")
+    masks = ["ones", *(f"{kind}@{valid}" for valid in SWEEP_FRACTIONS), "zeros"]
     # Under the same rule all along, so that the ends of the curve belong to it.
-    return plan(
-        [layer], settings.suite, masks, settings.dtypes, settings.mask_update, settings.cpu_scale, rule_of=kinds[0]
-    )
+    return plan([layer], settings.suite, masks, *chosen, rule_of=kind)
 
 
 class Progress:
@@ -60,39 +67,92 @@ class Progress:
         print(f"[{time.perf_counter() - self.start:6.1f} s] {message}", file=sys.stderr, flush=True)
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM, which schedulers send: it ends a run as Ctrl-C does."""
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise Stopped
+
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Output:
+    """The file of a run. A disk that is full for a while costs nothing: each case writes everything anew."""
+
+    def __init__(self, path: Path | None, progress: Progress) -> None:
+        self.path, self.progress = path, progress
+        self.error = ""
+
+    def save(self, figures: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        try:
+            report.save(self.path, figures)
+            self.error = ""
+        except OSError as error:
+            self.error = f"--out {self.path}: not up to date: {error.strerror}"
+            self.progress(self.error)
+
+
 def run(settings: Settings, out: Path | None, plots: Path | None) -> int:
     """Measure, print and write; the exit status is not 0 where an answer was wrong or this op failed."""
-    if plots is not None:
-        require_matplotlib()
-        _make_folder("--plots", plots)
-    if out is not None:
-        _make_folder("--out", out.parent)
-        if out.is_dir() or not os.access(out.parent, os.W_OK):
-            raise BenchError(f"--out {out}: needs a file that can be written")
     cases = cases_of(settings)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise BenchError("--device cuda: torch sees no CUDA device; --device cpu, or --dry-run for the plan alone")
+    if plots is not None:
+        require_matplotlib()
+        _require_writable("--plots", plots)
+    if out is not None:
+        if out.exists() and not out.is_file():
+            raise BenchError(f"--out {out}: needs a plain file")
+        _require_writable("--out", out.parent)
+    progress = Progress()
+    output = Output(out, progress)
     with _torch_settings(settings):
-        figures = _measure(settings, cases, out)
+        figures, stopped_by = _measure(settings, cases, output, progress)
     records = figures["cases"]
-    for lines in (report.case_lines(records), report.mean_lines(figures["geomeans"]), report.problem_lines(records)):
+    # Of a sweep's different fractions a mean says nothing.
+    means = [] if settings.sweep is not None else report.mean_lines(figures["geomeans"])
+    for lines in (report.case_lines(records), means, report.problem_lines(records)):
         print("\n".join(lines), end="\n\n" if lines else "")
-    title = f"{figures['environment']['device_name']}, {TITLES[settings.direction]}"
-    for path in save_plots(records, plots, settings.sweep is not None, title) if plots is not None else []:
-        print(f"written: {path}")
+    if plots is not None:
+        title = f"{figures['environment']['device_name']}, {TITLES[settings.direction]}"
+        if settings.sweep is not None:
+            title += f"\n{settings.sweep}: {cases[0].layer.describe()}, {cases[0].dtype}, {cases[1].mask.kind}"
+        try:
+            for path in save_plots(records, plots, settings.sweep is not None, title):
+                print(f"written: {path}")
+        except OSError as error:
+            raise BenchError(f"--plots {plots}: {error.strerror}") from error
+    if output.error:
+        raise BenchError(output.error)
     if out is not None:
         print(f"written: {out}")
-    if figures["interrupted"]:
-        return INTERRUPTED
+    if stopped_by is not None:
+        return died_of(stopped_by)
     return 1 if _failed(records) or len(records) < len(cases) else 0
 
 
-def _make_folder(option: str, folder: Path) -> None:
+def _require_writable(option: str, folder: Path) -> None:
     """Now: what cannot be written is worth no hour of measuring."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BenchError(f"{option}: {error.filename} is not a folder") from error
     except OSError as error:
-        raise BenchError(f"{option} {folder}: {error.strerror}") from error
+        raise BenchError(f"{option}: nothing can be written to {folder}: {error.strerror}") from error
 
 
 class _torch_settings:
@@ -121,8 +181,10 @@ class _torch_settings:
         self.cudnn.__exit__(*error)
 
 
-def _measure(settings: Settings, cases: list[Case], out: Path | None) -> dict[str, Any]:
-    progress = Progress()
+def _measure(
+    settings: Settings, cases: list[Case], output: Output, progress: Progress
+) -> tuple[dict[str, Any], signal.Signals | None]:
+    """The figures, and the signal that stopped the run."""
     figures: dict[str, Any] = {
         "format": report.FORMAT,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -139,27 +201,29 @@ def _measure(settings: Settings, cases: list[Case], out: Path | None) -> dict[st
 
     def keep() -> None:
         figures["geomeans"] = report.geometric_means(records)
-        if out is not None:
-            report.save(out, figures)
+        output.save(figures)
 
+    stopped_by = None
     try:
-        peaks = _peaks(settings, cases, figures, progress)
-        for number, case in enumerate(cases, 1):
-            progress(f"{number}/{len(cases)} {case.name}: {case.layer.describe()}, {case.dtype}")
-            record, lost = run_case(case, settings, peaks)
-            records.append(record)
-            keep()
-            if lost:
-                # Only a new process can go on with the device.
-                progress(f"{case.name}: the device is lost; {len(cases) - number} cases left go to a new process")
-                if cases[number:]:
-                    _run_elsewhere(settings, cases[number:], records)
-                break
-    except KeyboardInterrupt:
-        progress("interrupted; what was measured is kept")
+        with _sigterm_as_ctrl_c():
+            peaks = _peaks(settings, cases, figures, progress)
+            for number, case in enumerate(cases, 1):
+                progress(f"{number}/{len(cases)} {case.name}: {case.layer.describe()}, {case.dtype}")
+                record, lost = run_case(case, settings, peaks)
+                records.append(record)
+                keep()
+                if lost:
+                    # Only a new process can go on with the device.
+                    progress(f"{case.name}: the device is lost; {len(cases) - number} cases left go to a new process")
+                    if cases[number:]:
+                        _run_elsewhere(settings, cases[number:], records)
+                    break
+    except KeyboardInterrupt as stop:
+        stopped_by = signal.SIGTERM if isinstance(stop, Stopped) else signal.SIGINT
+        progress(f"stopped after {len(records)} of {len(cases)} cases; what was measured is kept")
         figures["interrupted"] = True
     keep()
-    return figures
+    return figures, stopped_by
 
 
 def _peaks(settings: Settings, cases: list[Case], figures: dict[str, Any], progress: Progress) -> device.Peaks | None:

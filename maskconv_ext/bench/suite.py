@@ -160,24 +160,30 @@ def plan(
     mask_update: str | float | None = None,
     cpu_scale: bool = False,
     rule_of: str | None = None,
+    every_pattern: bool = True,
 ) -> list[Case]:
     """Every layer with all-ones and with its own masks, or with `masks` alone, where id or case name fits a pattern.
 
     In each of `dtypes`, one after the other; without, in the layer's. `rule_of` is the kind of mask whose rule all
-    cases take, instead of each its own's.
+    cases take, instead of each its own's. A pattern that no case fits is refused; without `every_pattern` only where
+    none fits any.
     """
     cases = []
     for dtype, full in itertools.product(dtypes or (None,), layers):
         layer = full.cpu_scaled() if cpu_scale else full
-        wanted = [parse_mask(name) for name in masks or dict.fromkeys(("ones", *layer.masks))]
-        for mask in wanted:
+        for mask in map(parse_mask, dict.fromkeys(masks or ("ones", *layer.masks))):
             normalization, rule = RULES.get(rule_of or mask.kind, PARTIAL)
             rule_used = rule if mask_update is None else mask_update
-            case = Case(layer, mask, dtype or layer.dtype, normalization, rule_used)
-            named = any(fnmatchcase(text, p) for p in patterns for text in (layer.id, case.name))
-            if named and takes(mask, layer.rank):
-                cases.append(case)
-    if not cases:
+            if takes(mask, layer.rank):
+                cases.append(Case(layer, mask, dtype or layer.dtype, normalization, rule_used))
+    chosen = [case for case in cases if any(_fits(case, pattern) for pattern in patterns)]
+    unknown = [pattern for pattern in patterns if not any(_fits(case, pattern) for case in chosen)]
+    if not chosen or (every_pattern and unknown):
+        under = f" under --mask {' '.join(masks)}, on layers of as many dimensions" if masks else ""
         known = ", ".join(layer.id for layer in layers)
-        raise BenchError(f"--suite {' '.join(patterns)}: no such case (with these masks); layers: {known}")
-    return cases
+        raise BenchError(f"--suite {' '.join(unknown)}: no such case{under}; layers: {known}")
+    return chosen
+
+
+def _fits(case: Case, pattern: str) -> bool:
+    return any(fnmatchcase(text, pattern) for text in (case.layer.id, case.name))

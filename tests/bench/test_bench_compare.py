@@ -30,6 +30,7 @@ def run_of(**cases: dict[str, Any]) -> dict[str, Any]:
         "sampler": "blocks on the CPU",
         "settings": {"direction": "forward"},
         "environment": {"device_name": "abacus", "threads": 2},
+        "planned": len(cases),
         "cases": [{**common, "case": name, "candidates": candidates} for name, candidates in cases.items()],
     }
 
@@ -129,6 +130,14 @@ def test_files_that_are_no_runs_are_refused(compare: Compare, tmp_path: Path, ca
         ({**good, "format": 99}, "got format 99"),
         ({**good, "cases": []}, "no finished case"),
         ({**good, "cases": [{}]}, "not a whole record"),
+        ({**good, "cases": {"one": {}}}, "not a whole record"),
+        ({**good, "environment": []}, "not a whole record"),
+        ({name: value for name, value in good.items() if name != "settings"}, "not a whole record"),
+        (run_of(one=["op"]), "not a whole record"),  # type: ignore[arg-type]
+        (run_of(one={"op": {}}), "not a whole record"),
+        (run_of(one={"op": {"status": "ok", "median_us": 1.0}}), "not a whole record"),
+        (run_of(one={"op": candidate(0)}), "not a whole record"),
+        ("[" * 100_000, "not JSON"),
     ):
         status, out, err = compare(good, bad)
         assert status == 2 and not out and err.count("\n") == 1 and reason in err and "b.json" in err
@@ -136,3 +145,10 @@ def test_files_that_are_no_runs_are_refused(compare: Compare, tmp_path: Path, ca
     assert status == 2 and "no case in common" in err
     assert main(["bench", "compare", str(tmp_path / "missing"), str(tmp_path / "missing")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_stopped_run_is_compared_and_said_to_be_one(compare: Compare) -> None:
+    whole = run_of(one={"op": candidate(100)}, two={"op": candidate(10)})
+    stopped = {**whole, "cases": whole["cases"][:1]}
+    status, out, _ = compare(whole, stopped, "--force")
+    assert status == 0 and "B was stopped after 1 of 2 cases" in out and "A was stopped" not in out
