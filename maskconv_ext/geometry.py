@@ -133,7 +133,7 @@ def is_int(value: Any) -> bool:
 
 
 def per_axis(op: str, name: str, value: Any, rank: int, minimum: int) -> tuple[int, ...]:
-    if type(value) is int and value >= minimum:  # as most calls have it; a small convolution takes no longer than checks
+    if type(value) is int and value >= minimum:  # most calls; a small convolution takes no longer than its checks
         return (value,) * rank
     values = (value,) * rank if is_int(value) else value
     if (

@@ -1,5 +1,5 @@
 // Schemas of the operators. Their kernels are registered in the file of the same stem; shapes for tracing,
-// and gradients in maskconv_ext/operators.py.
+// and gradients in maskconv_ext/operators/.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(maskconv_ext, library) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def test_what_cannot_be_written_is_said_before_anything_runs(tmp_path: Path, cap
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     file = tmp_path / "file"
     file.touch()
-    device = Path("/dev/null")  # to be written through, never to be replaced
-    for option, path in (("--out", file / "x.json"), ("--out", tmp_path), ("--out", device), ("--plots", file)):
+    pipe = tmp_path / "pipe"  # as are devices: to be written through, never to be replaced
+    os.mkfifo(pipe)
+    for option, path in (("--out", file / "x.json"), ("--out", tmp_path), ("--out", pipe), ("--plots", file)):
         assert main(["bench", "--device", "cpu", "--suite", "pconv_enc8", option, str(path)]) == 2
         captured = capsys.readouterr()
         assert captured.err.startswith(f"maskconv-ext: error: {option}") and captured.err.count("\n") == 1
