@@ -1,4 +1,5 @@
-"""What the documents say of the CPU engine's speed, from committed runs of `maskconv-ext bench`: two a machine."""
+"""What the documents say of the CPU engine's speed, from committed runs of `maskconv-ext bench`: two a machine, and of
+the first machine three more, in a row, of the means."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ COMMANDS = {
 }
 # The means of the README, in its last lines.
 MEANS = (
-    "maskconv-ext bench --device cpu --dtype float32 --seconds 3 --candidates op 'conv_*_bias' --suite '[!a]*' 'asr_*' "
-    "anchor --mask ones spark@0.5 spark@0.25 spark@0.1 --update center"
+    "maskconv-ext bench --device cpu --dtype float32 --seconds 3 --candidates op 'conv_*_bias' --mask ones spark@0.5 "
+    "spark@0.25 spark@0.1 --update center"
 )
+IN_A_ROW = ("{}-means-1.json", "{}-means-2.json", "{}-means-3.json")
+COMMANDS |= {name: f"{MEANS} --out benchmarks/results/{name}" for name in IN_A_ROW}
 PICTURE = ROOT / "docs" / "images" / "cpu_live_outputs.png"
 FRACTIONS = {"1": "all", "0.5": "half", "0.25": "a quarter", "0.1": "a tenth"}
-# One filter over one channel: the framework is so slow there that a mean would say little of the other layers.
-NOT_AVERAGED = "astro_psf"
-Record = dict[str, Any]
+SLOWEST = 4
 
 
 def load(machine: str, of: str = SUITE) -> dict[str, Any]:
@@ -40,10 +41,10 @@ def load(machine: str, of: str = SUITE) -> dict[str, Any]:
     return figures
 
 
-def ratios(machine: str) -> dict[str, dict[str, float]]:
+def ratios(*runs: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Time over that of the bare convolution, by share of valid outputs and layer."""
     found: dict[str, dict[str, float]] = {share: {} for share in FRACTIONS}
-    for record in [*load(machine)["cases"], *load(machine, SPARSE)["cases"]]:
+    for record in [record for run in runs for record in run["cases"]]:
         mask = record["mask"]
         share = "1" if mask == "ones" else mask.removeprefix("spark@")
         if share in found and record["over_bare"] is not None:
@@ -52,15 +53,15 @@ def ratios(machine: str) -> dict[str, dict[str, float]]:
 
 
 def mean(of_layers: dict[str, float]) -> float:
-    return statistics.geometric_mean(value for layer, value in of_layers.items() if layer != NOT_AVERAGED)
+    return statistics.geometric_mean(of_layers.values())
 
 
 def digits(value: float) -> str:
     return f"{value:.2f}"
 
 
-def setting(machine: str) -> str:
-    environment = load(machine)["environment"]
+def setting(machine: str, of: str = SUITE) -> str:
+    environment = load(machine, of)["environment"]
     vectors = machine.removeprefix("cpu-").replace("avx512", "AVX-512").replace("avx2", "AVX2")
     return (
         f"{environment['device_name']} with {vectors}, {environment['threads']} threads, PyTorch "
@@ -74,7 +75,7 @@ def by_live_outputs() -> str:
 
 
 def _by_live_outputs(machine: str) -> str:
-    found, suite = ratios(machine), load(machine)["cases"]
+    found, suite = ratios(load(machine), load(machine, SPARSE)), load(machine)["cases"]
     lines = [
         f"Time over that of `F.conv`, the faster of its layouts, without any mask ({setting(machine)}):",
         "",
@@ -92,7 +93,7 @@ def _by_live_outputs(machine: str) -> str:
         lines.append(f"| {record['layer']} | {record['shape']} | {record['bare_us']:.0f} | {' | '.join(cells)} |")
     composed_all = {r["layer"]: r["candidates"]["composed_eager"]["over_bare"] for r in suite if r["mask"] == "ones"}
     means = [digits(mean(values)) for values in (*found.values(), composed_all)]
-    lines.append(f"| **geometric mean** without {NOT_AVERAGED} | | | {' | '.join(means)} |")
+    lines.append(f"| **geometric mean** | | | {' | '.join(means)} |")
     return "\n".join(lines)
 
 
@@ -118,22 +119,42 @@ def with_their_masks() -> str:
 
 
 def commands() -> str:
-    mine = [command.format(MACHINES[0]) for command in COMMANDS.values()]
+    mine = [COMMANDS[name].format(MACHINES[0]) for name in (SUITE, SPARSE)]
     return "\n".join(f"    {command}" for command in (*mine, "make readme-figures"))
 
 
-def _means(machine: str) -> str:
-    found = ratios(machine)
-    return ", ".join(f"{digits(mean(found[share]))} at {name} of them" for share, name in FRACTIONS.items())
+def in_a_row() -> str:
+    """The means of three runs, one after the other, and what was worst in them."""
+    lines = [
+        f"| run | {' | '.join(FRACTIONS.values())} of the outputs | slowest layers, all outputs valid |",
+        f"|---|{'---|' * len(FRACTIONS)}---|",
+    ]
+    for number, name in enumerate(IN_A_ROW, 1):
+        found = ratios(load(MACHINES[0], name))
+        means = " | ".join(digits(mean(found[share])) for share in FRACTIONS)
+        slowest = sorted(found["1"].items(), key=lambda item: -item[1])[:SLOWEST]
+        lines.append(f"| {number} | {means} | {', '.join(f'{layer} {digits(ratio)}' for layer, ratio in slowest)} |")
+    command = COMMANDS[IN_A_ROW[0]].format(MACHINES[0])
+    return f"{chr(10).join(lines)}\n\nEach by\n\n    {command}"
+
+
+def _means(*runs: dict[str, dict[str, float]]) -> str:
+    """The middle one of the runs' means."""
+    return ", ".join(
+        f"{digits(statistics.median(mean(run[share]) for run in runs))} at {name} of them"
+        for share, name in FRACTIONS.items()
+    )
 
 
 def summary() -> str:
-    means = "; ".join(f"{_means(machine)} ({setting(machine)})" for machine in MACHINES)
+    first, *others = MACHINES
+    means = [f"{_means(*(ratios(load(first, name)) for name in IN_A_ROW))} ({setting(first, IN_A_ROW[0])})"]
+    means += [f"{_means(ratios(load(name), load(name, SPARSE)))} ({setting(name)})" for name in others]
     picture = PICTURE.relative_to(ROOT)
     return (
         f"![time over the bare convolution, by the share of valid outputs]({picture})\n\n"
         f"On a CPU, holes make it faster: time over that of the same convolution without a mask, geometric mean over "
-        f"the benchmark's layers but {NOT_AVERAGED}, by the share of outputs that are valid: {means}. "
+        f"the benchmark's layers, by the share of outputs that are valid: {'; '.join(means)}. "
         f"[docs/when-it-pays.md](docs/when-it-pays.md) has every layer, those where it does not pay included. "
         f"This ends with the means of your machine:\n\n    {MEANS}"
     )
@@ -145,7 +166,7 @@ def save_picture() -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    found = ratios(MACHINES[0])
+    found = ratios(load(MACHINES[0]), load(MACHINES[0], SPARSE))
     shares = [float(share) for share in FRACTIONS]
     figure, axes = pyplot.subplots(figsize=(6.5, 4.5), layout="constrained")
     for layer in found["1"]:

@@ -152,6 +152,7 @@ DOCUMENTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/performance-log.md": {"roofline": roofline},
     "docs/when-it-pays.md": {
         "cpu-live-outputs": cpu_results.by_live_outputs,
+        "cpu-in-a-row": cpu_results.in_a_row,
         "cpu-masks": cpu_results.with_their_masks,
         "cpu-commands": cpu_results.commands,
     },
