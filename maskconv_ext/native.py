@@ -108,7 +108,7 @@ def masked_conv(
     how = (
         _op_mask_channels(mask, options.mask_channels), options.normalization,
         "any" if by_confidence else options.mask_update, options.threshold, options.fill, options.pad_is_valid,
-        channels_last, input.is_cuda and conv_allows_tf32(),
+        channels_last, conv_allows_tf32(),
     )  # fmt: skip
     sums = weight_sums(input, mask, weight, options, channels_last) if options.needs_weight_sum else None
     with _below_autograd(input, mask, weight, bias, sums):
