@@ -135,26 +135,22 @@ def in_a_row() -> str:
         slowest = sorted(found["1"].items(), key=lambda item: -item[1])[:SLOWEST]
         lines.append(f"| {number} | {means} | {', '.join(f'{layer} {digits(ratio)}' for layer, ratio in slowest)} |")
     command = COMMANDS[IN_A_ROW[0]].format(MACHINES[0])
-    return f"{chr(10).join(lines)}\n\nEach by\n\n    {command}"
-
-
-def _means(*runs: dict[str, dict[str, float]]) -> str:
-    """The middle one of the runs' means."""
-    return ", ".join(
-        f"{digits(statistics.median(mean(run[share]) for run in runs))} at {name} of them"
-        for share, name in FRACTIONS.items()
-    )
+    return "\n".join([*lines, "", "Each by", "", f"    {command}"])
 
 
 def summary() -> str:
-    first, *others = MACHINES
-    means = [f"{_means(*(ratios(load(first, name)) for name in IN_A_ROW))} ({setting(first, IN_A_ROW[0])})"]
-    means += [f"{_means(ratios(load(name), load(name, SPARSE)))} ({setting(name)})" for name in others]
+    """Of the first machine; the middle one of its three runs' means."""
+    runs = [ratios(load(MACHINES[0], name)) for name in IN_A_ROW]
+    means = ", ".join(
+        f"{digits(statistics.median(mean(run[share]) for run in runs))} at {name} of them"
+        for share, name in FRACTIONS.items()
+    )
     picture = PICTURE.relative_to(ROOT)
     return (
         f"![time over the bare convolution, by the share of valid outputs]({picture})\n\n"
         f"On a CPU, holes make it faster: time over that of the same convolution without a mask, geometric mean over "
-        f"the benchmark's layers, by the share of outputs that are valid: {'; '.join(means)}. "
+        f"the benchmark's layers, by the share of outputs that are valid: {means} "
+        f"({setting(MACHINES[0], IN_A_ROW[0])}). "
         f"[docs/when-it-pays.md](docs/when-it-pays.md) has every layer, those where it does not pay included. "
         f"This ends with the means of your machine:\n\n    {MEANS}"
     )
